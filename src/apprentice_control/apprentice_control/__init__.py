@@ -1,0 +1,1 @@
+"""Kinematics, the ArmLoop with its safety chain, base controllers; arm_node."""

@@ -1,0 +1,217 @@
+"""Typed configuration: robot profiles, cells and tasks (YAML in config/), refused with the path of the wrong field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from apprentice_core.errors import ConfigError
+from apprentice_core.paths import config_path, share_dir
+
+Vector3 = tuple[float, float, float]
+Model = TypeVar("Model", bound="Strict")
+
+
+class Strict(BaseModel):
+    """Unknown fields, NaN and infinity are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Box(Strict):
+    """Axis-aligned box in the base frame, metres."""
+
+    low: Vector3
+    high: Vector3
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Box:
+        if any(lo >= hi for lo, hi in zip(self.low, self.high, strict=True)):
+            raise ValueError("low must be below high on every axis")
+        return self
+
+
+class Limits(Strict):
+    """What no policy can lift. Robot, cell and task may each set any of them; the tightest holds (contract 8)."""
+
+    linear_velocity: float | None = Field(None, gt=0, description="per-axis cap of the tool, m/s")
+    angular_velocity: float | None = Field(None, gt=0, description="per-axis cap of the tool, rad/s")
+    displacement: float | None = Field(None, gt=0, description="per-axis, per-step cap of the tool, m")
+    workspace: Box | None = None
+    rotation: Vector3 | None = Field(None, description="largest |rotation vector| component from the home orientation, rad")
+    joint_velocity: tuple[float, ...] | None = Field(None, description="rad/s per joint")
+    joint_margin: float | None = Field(None, ge=0, description="kept from each joint's position limits, rad")
+    force_soft: float | None = Field(None, gt=0, description="stop advancing along the violating axis, N")
+    force_hard: float | None = Field(None, gt=0, description="abandon the motion and retreat, N")
+    sensor_timeout: float | None = Field(None, gt=0, description="older joint or wrench data means hold, s")
+    command_timeout: float | None = Field(None, gt=0, description="no answer for so long means hold, s")
+
+
+def tightest(*limits: Limits) -> Limits:
+    """The effective limits: the smallest of each bound, the intersection of the workspaces, the largest joint margin."""
+    merged: dict[str, object] = {}
+    for name in Limits.model_fields:
+        values = [v for v in (getattr(x, name) for x in limits) if v is not None]
+        if not values:
+            continue
+        if name == "workspace":
+            low = np.max([v.low for v in values], axis=0)
+            high = np.min([v.high for v in values], axis=0)
+            merged[name] = Box(low=tuple(map(float, low)), high=tuple(map(float, high)))
+        elif name == "joint_margin":
+            merged[name] = max(values)
+        elif isinstance(values[0], tuple):
+            merged[name] = tuple(float(x) for x in np.min(np.asarray(values), axis=0))
+        else:
+            merged[name] = min(values)
+    return Limits.model_validate(merged)
+
+
+class ImpedanceGains(Strict):
+    """Spec 001c section 1.1; per-joint lists or one number for all."""
+
+    kp: tuple[float, ...] | float = 100.0
+    kd: tuple[float, ...] | float | None = Field(None, description="None: 2 zeta sqrt(kp M_jj) at each configuration")
+    zeta: float = Field(0.8, gt=0)
+    ki: float = Field(20.0, ge=0)
+    anti_windup_time: float = Field(0.1, gt=0)
+    tau_max: tuple[float, ...] = (8, 7, 6, 5, 4, 3, 2)
+    ramp: float = Field(0.1, ge=0, description="stiffness ramp on engage, s")
+    add_gravity: bool = Field(True, description="False for drivers whose torque mode compensates already")
+
+
+class GripperProfile(Strict):
+    joints: tuple[str, ...]
+    open: tuple[float, ...] = Field(description="joint positions when open, m or rad")
+    closed: tuple[float, ...]
+    force: float = Field(gt=0, description="N per finger")
+    speed: float = Field(gt=0, description="m/s or rad/s")
+
+
+class RobotProfile(Strict):
+    """config/robots/*.yaml: shipped and on by default; nothing starts without one."""
+
+    name: str
+    urdf: str = Field(description="path below the share folder")
+    base_frame: str
+    tool_frame: str
+    wrench_joint: str = Field(description="fixed joint at which the wrist force sensor sits")
+    arm_joints: tuple[str, ...]
+    gripper: GripperProfile
+    control: Literal["torque", "position"]
+    home: tuple[float, ...]
+    gains: ImpedanceGains = ImpedanceGains()
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _lengths(self) -> RobotProfile:
+        n = len(self.arm_joints)
+        if len(self.home) != n:
+            raise ValueError(f"home has {len(self.home)} numbers for {n} arm_joints")
+        if self.control == "torque" and len(self.gains.tau_max) != n:
+            raise ValueError(f"gains.tau_max has {len(self.gains.tau_max)} numbers for {n} arm_joints")
+        missing = [
+            f for f in ("linear_velocity", "angular_velocity", "workspace", "rotation", "joint_velocity", "joint_margin",
+                        "force_soft", "force_hard", "sensor_timeout", "command_timeout") if getattr(self.limits, f) is None
+        ]
+        if missing:
+            raise ValueError(f"limits must be complete; missing {', '.join(missing)}")
+        return self
+
+
+class CameraConfig(Strict):
+    """A camera of the cell. Sizes are (height, width). Cropped and resized once, in the camera node, to `record`."""
+
+    mount: str = Field("world", description="'world' or the name of a robot link")
+    position: Vector3 = Field(description="of the optical centre in the mount's frame, m")
+    look_at: Vector3 = Field(description="a point in the mount's frame, m")
+    up: Vector3 = (0.0, 0.0, 1.0)
+    fov: float = Field(60.0, gt=1, lt=170, description="vertical, degrees")
+    raw: tuple[int, int] = (96, 128)
+    record: tuple[int, int] = (96, 128)
+    depth: bool = False
+
+
+class Timing(Strict):
+    """Simulation: injected and seeded. Robot: measured."""
+
+    control_period: float = Field(0.1, gt=0)
+    observation_delay: float = Field(0.0, ge=0)
+    action_delay: float = Field(0.0, ge=0)
+    jitter: float = Field(0.0, ge=0)
+
+
+class CellConfig(Strict):
+    """config/cells/*.yaml"""
+
+    name: str
+    robot: str
+    scene: str
+    backend: str = "pybullet"
+    pace: Literal["lockstep", "realtime"] = "lockstep"
+    timing: Timing = Timing()
+    physics_rate: float = Field(1000.0, ge=240)
+    cameras: dict[str, CameraConfig]
+    limits: Limits = Limits()
+
+
+class EvaluationStart(Strict):
+    """A named start: where each object stands. Poses in the base frame: x, y, z (m), yaw (rad)."""
+
+    objects: dict[str, tuple[float, float, float, float]]
+    shapes: dict[str, str] = Field(default_factory=dict, description="object to shape name; the task's default where absent")
+
+
+class TaskConfig(Strict):
+    """config/tasks/*.yaml (spec 000 line 1)."""
+
+    name: str
+    text: str
+    scene: str
+    horizon: int = Field(200, ge=1, description="control steps; 200 is the paper's")
+    cameras: tuple[str, ...] = Field(description="what the agent sees")
+    record_cameras: tuple[str, ...] = Field((), description="further cameras to record")
+    proprio: tuple[str, ...]
+    target: str = Field("", description="object that the task is about")
+    success: dict[str, float] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    starts: dict[str, dict[str, EvaluationStart]] = Field(default_factory=dict, description="set name to start name to start")
+
+
+def load_yaml(path: Path, model: type[Model]) -> Model:
+    """Reads and validates one file; ConfigError names the file and the path of the wrong field."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"is not YAML ({' '.join(str(error).split())})") from error
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(str(path), ".".join(map(str, first["loc"])), first["msg"]) from error
+
+
+def load_robot(name: str) -> RobotProfile:
+    return load_yaml(config_path("robots", name), RobotProfile)
+
+
+def load_cell(name: str) -> CellConfig:
+    return load_yaml(config_path("cells", name), CellConfig)
+
+
+def load_task(name: str) -> TaskConfig:
+    return load_yaml(config_path("tasks", name), TaskConfig)
+
+
+def urdf_path(robot: RobotProfile) -> Path:
+    """The robot's URDF file; ConfigError when it is absent."""
+    path = share_dir() / robot.urdf
+    if not path.is_file():
+        raise ConfigError(robot.name, "urdf", f"{path} does not exist")
+    return path

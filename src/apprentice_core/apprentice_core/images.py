@@ -1,0 +1,51 @@
+"""The one image pipeline: crop and resize once, PNG on the wire, integer box filter for any further reduction.
+
+PNG is lossless, so which library codes it does not matter; OpenCV is used for coding alone, never for resizing.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def box_reduce(image: np.ndarray, factor: int) -> np.ndarray:
+    """Integer box filter: uint8 or uint16 [H, W(, C)] -> [H/f, W/f(, C)], mean rounded half up. Sizes must divide."""
+    if factor == 1:
+        return image
+    h, w = image.shape[:2]
+    if h % factor or w % factor:
+        raise ValueError(f"image {h}x{w} cannot be reduced by {factor}")
+    blocks = image.reshape(h // factor, factor, w // factor, factor, *image.shape[2:]).astype(np.uint32)
+    area = factor * factor
+    return ((blocks.sum(axis=(1, 3)) + area // 2) // area).astype(image.dtype)
+
+
+def to_record_size(image: np.ndarray, record: tuple[int, int]) -> np.ndarray:
+    """Centre crop to the largest integer multiple of `record` (height, width), then box filter. Never enlarges."""
+    h, w = image.shape[:2]
+    rh, rw = record
+    factor = min(h // rh, w // rw)
+    if factor < 1:
+        raise ValueError(f"image {h}x{w} is smaller than the record size {rh}x{rw}")
+    top, left = (h - rh * factor) // 2, (w - rw * factor) // 2
+    return np.ascontiguousarray(box_reduce(image[top : top + rh * factor, left : left + rw * factor], factor))
+
+
+def encode_png(image: np.ndarray, level: int = 1) -> bytes:
+    """RGB uint8 [H, W, 3] or uint16 [H, W] (depth in millimetres) -> PNG bytes. Level 1: fast, ours."""
+    if image.ndim == 3:
+        image = image[:, :, ::-1]
+    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, level])
+    if not ok:
+        raise ValueError(f"image of shape {image.shape} and dtype {image.dtype} cannot be coded as PNG")
+    return data.tobytes()
+
+
+def decode_png(data: bytes | np.ndarray | memoryview) -> np.ndarray:
+    """The inverse of encode_png: RGB uint8 [H, W, 3], grey uint8 [H, W] or uint16 [H, W]."""
+    buffer = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED) if buffer.size else None
+    if image is None:
+        raise ValueError("not a decodable PNG")
+    return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image

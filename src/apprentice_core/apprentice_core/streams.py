@@ -1,0 +1,95 @@
+"""From messages to arrays: the single place where a message becomes part of an observation.
+
+Live nodes hand in rclpy messages, the store hands in messages that `rosbags` decoded; both have the same attributes, so
+both give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from apprentice_core.cell import StreamSpec
+from apprentice_core.config import CameraConfig, RobotProfile
+from apprentice_core.images import decode_png
+from apprentice_core.spaces import ArraySpec
+
+Extractor = Callable[[Any], dict[str, np.ndarray]]
+
+
+def stamp_ns(stamp: Any) -> int:
+    """builtin_interfaces/Time -> nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _joints(names: Sequence[str], prefix: str) -> Extractor:
+    wanted = list(names)
+
+    def extract(message: Any) -> dict[str, np.ndarray]:
+        have = list(message.name)
+        order = range(len(wanted)) if have == wanted else [have.index(j) for j in wanted]
+        fields = (("position", message.position), ("velocity", message.velocity), ("effort", message.effort))
+        return {f"{prefix}/{k}": np.array([v[i] for i in order], dtype=np.float32) for k, v in fields}
+
+    return extract
+
+
+def _pose(message: Any) -> dict[str, np.ndarray]:
+    p, q = message.pose.position, message.pose.orientation
+    return {"tool/pose": np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w], dtype=np.float32)}
+
+
+def _twist(message: Any) -> dict[str, np.ndarray]:
+    v, w = message.twist.linear, message.twist.angular
+    return {"tool/twist": np.array([v.x, v.y, v.z, w.x, w.y, w.z], dtype=np.float32)}
+
+
+def _wrench(message: Any) -> dict[str, np.ndarray]:
+    f, t = message.wrench.force, message.wrench.torque
+    return {"wrist/wrench": np.array([f.x, f.y, f.z, t.x, t.y, t.z], dtype=np.float32)}
+
+
+def _image(name: str) -> Extractor:
+    return lambda message: {name: decode_png(np.asarray(message.data, dtype=np.uint8))}
+
+
+def proprio_streams(robot: RobotProfile) -> tuple[StreamSpec, ...]:
+    """Joint states, gripper, tool pose and twist, wrench: what every cell observes besides images."""
+    n, g = len(robot.arm_joints), len(robot.gripper.joints)
+    joints = tuple(ArraySpec(f"joints/{k}", (n,), unit=u) for k, u in (("position", "rad"), ("velocity", "rad/s"), ("effort", "N m")))
+    grip = tuple(ArraySpec(f"gripper/{k}", (g,), unit=u) for k, u in (("position", "m"), ("velocity", "m/s"), ("effort", "N")))
+    return (
+        StreamSpec("joints", "joint_states", "sensor_msgs/msg/JointState", joints),
+        StreamSpec("gripper", "gripper/joint_states", "sensor_msgs/msg/JointState", grip),
+        StreamSpec("tool/pose", "tool/pose", "geometry_msgs/msg/PoseStamped", (ArraySpec("tool/pose", (7,), unit="m, xyzw"),)),
+        StreamSpec("tool/twist", "tool/twist", "geometry_msgs/msg/TwistStamped", (ArraySpec("tool/twist", (6,), unit="m/s, rad/s"),)),
+        StreamSpec("wrist/wrench", "wrench", "geometry_msgs/msg/WrenchStamped", (ArraySpec("wrist/wrench", (6,), unit="N, N m"),)),
+    )
+
+
+def camera_stream(name: str, camera: CameraConfig) -> StreamSpec:
+    shape, dtype = ((*camera.record,), "uint16") if camera.depth else ((*camera.record, 3), "uint8")
+    array = ArraySpec(f"camera/{name}", shape, dtype, "mm" if camera.depth else "")
+    return StreamSpec(f"camera/{name}", f"camera/{name}/image/compressed", "sensor_msgs/msg/CompressedImage", (array,))
+
+
+def extractor(stream: StreamSpec, robot: RobotProfile) -> Extractor:
+    """The function that turns a message of `stream` into its arrays; raises ValueError or KeyError on a foreign message."""
+    if stream.name == "joints":
+        return _joints(robot.arm_joints, "joints")
+    if stream.name == "gripper":
+        return _joints(robot.gripper.joints, "gripper")
+    fixed: dict[str, Extractor] = {"tool/pose": _pose, "tool/twist": _twist, "wrist/wrench": _wrench}
+    return fixed[stream.name] if stream.name in fixed else _image(stream.name)
+
+
+def objects_to_privileged(message: Any) -> dict[str, np.ndarray]:
+    """apprentice_interfaces/ObjectStates -> object/<name>/pose float32 [7] and object/<name>/twist float32 [6]."""
+    out: dict[str, np.ndarray] = {}
+    for name, pose, twist in zip(message.names, message.poses, message.twists, strict=True):
+        p, q, v, w = pose.position, pose.orientation, twist.linear, twist.angular
+        out[f"object/{name}/pose"] = np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w], dtype=np.float32)
+        out[f"object/{name}/twist"] = np.array([v.x, v.y, v.z, w.x, w.y, w.z], dtype=np.float32)
+    return out

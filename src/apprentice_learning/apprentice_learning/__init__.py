@@ -1,0 +1,1 @@
+"""Networks, algorithms, rewards, data views and the policy runner."""

@@ -1,0 +1,18 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="apprentice_perception",
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/apprentice_perception"]),
+        ("share/apprentice_perception", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="The Apprentice developers",
+    maintainer_email="maintainers@apprentice-robotics.org",
+    description="Camera and force nodes.",
+    license="Apache-2.0",
+    entry_points={"console_scripts": []},
+)

@@ -1,0 +1,1 @@
+"""Episode, policy, reward, scripted, teleop, mux, reset, recorder and replay nodes; RosCell."""

@@ -1,0 +1,18 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="apprentice_runtime",
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/apprentice_runtime"]),
+        ("share/apprentice_runtime", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="The Apprentice developers",
+    maintainer_email="maintainers@apprentice-robotics.org",
+    description="Episode, policy, reward, scripted, teleop, mux, reset, recorder and replay nodes; RosCell.",
+    license="Apache-2.0",
+    entry_points={"console_scripts": []},
+)

@@ -1,0 +1,1 @@
+"""PyBullet robots, scenes and tasks; SimCell; the pybullet backend; render_node."""

@@ -1,0 +1,1 @@
+"""Bags, catalogue, annotations, manifests and the replay cache."""

@@ -1,0 +1,18 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="apprentice_store",
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/apprentice_store"]),
+        ("share/apprentice_store", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="The Apprentice developers",
+    maintainer_email="maintainers@apprentice-robotics.org",
+    description="Bags, catalogue, annotations, manifests and the replay cache.",
+    license="Apache-2.0",
+    entry_points={"console_scripts": []},
+)
