@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from ulid import ULID
@@ -57,6 +57,65 @@ class EpisodeOutcome:
 
 
 ACTION_KINDS = ("source", "base", "residual", "noise", "mixed", "executed")
+
+
+class Stage(Protocol):
+    """What one stage of the safety chain did (Stage.msg): SI units of the action space, joint stages in radians."""
+
+    name: str
+    before: np.ndarray
+    after: np.ndarray
+    changed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One control step as the in-process cell hands it to an EpisodeSink, after the step has run (Step.msg, Applied.msg, Reward.msg).
+
+    The observation beside it is the one that the step answered, acquired at `stamp` (seconds, node time = simulated time).
+    actions: float32 [A] for each of ACTION_KINDS (base, residual and noise are zeros where nobody gave one).
+    rewards["source/name"]: the reward of the transition from this observation to the next.
+    privileged: at this observation; next_privileged: at the next one (object/<name>/pose [7], object/<name>/twist [6], float32).
+    Wall-clock stamps (received ... applied) are nanoseconds since the epoch; digest is over the arrays that were acted on.
+    """
+
+    step_id: int
+    step: int
+    stamp: float
+    segment: Segment
+    actor: str
+    actions: Mapping[str, np.ndarray]
+    action_space: str
+    action_space_hash: str
+    discount: float
+    rewards: Mapping[str, RewardValue]
+    outcome: str
+    reason: str
+    privileged: Mapping[str, np.ndarray]
+    next_privileged: Mapping[str, np.ndarray]
+    stages: Sequence[Stage] = ()
+    intervention: bool = False
+    bundle_id: str = ""
+    digest: str = ""
+    fault: str = ""
+    received: int = 0
+    inference_start: int = 0
+    inference_end: int = 0
+    sent: int = 0
+    applied: int = 0
+
+
+@dataclass(frozen=True)
+class RewardValue:
+    """One named reward of one transition; probability is NaN where the source has none."""
+
+    value: float
+    probability: float = float("nan")
+    valid: bool = True
+    terminal: bool = False
+    success: bool = False
+    model_id: str = ""
 
 
 @dataclass
