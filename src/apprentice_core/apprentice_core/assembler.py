@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apprentice_core.cell import StreamSpec
-from apprentice_core.config import RobotProfile
 from apprentice_core.spaces import Observation
-from apprentice_core.streams import extractor, stamp_ns
+from apprentice_core.streams import JointNames, extractor, stamp_ns
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Part:
 class ObservationAssembler:
     """Keeps the last `depth` messages of each stream; decodes only what a tick asks for."""
 
-    def __init__(self, streams: Sequence[StreamSpec], robot: RobotProfile, depth: int = 120):
+    def __init__(self, streams: Sequence[StreamSpec], robot: JointNames, depth: int = 120):
         self.streams = {s.name: s for s in streams}
         self._extract = {s.name: extractor(s, robot) for s in streams}
         self._messages: dict[str, deque[tuple[int, Any]]] = {s.name: deque(maxlen=depth) for s in streams}

@@ -7,16 +7,31 @@ both give the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from apprentice_core.cell import StreamSpec
-from apprentice_core.config import CameraConfig, RobotProfile
+from apprentice_core.config import CameraConfig
 from apprentice_core.images import decode_png
 from apprentice_core.spaces import ArraySpec
 
 Extractor = Callable[[Any], dict[str, np.ndarray]]
+
+
+class HasJoints(Protocol):
+    @property
+    def joints(self) -> tuple[str, ...]: ...
+
+
+class JointNames(Protocol):
+    """What a robot must tell so that its JointStates become arrays: a RobotProfile, or the RobotJoints of a recorded cell spec."""
+
+    @property
+    def arm_joints(self) -> tuple[str, ...]: ...
+
+    @property
+    def gripper(self) -> HasJoints: ...
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -55,7 +70,7 @@ def _image(name: str) -> Extractor:
     return lambda message: {name: decode_png(np.asarray(message.data, dtype=np.uint8))}
 
 
-def proprio_streams(robot: RobotProfile) -> tuple[StreamSpec, ...]:
+def proprio_streams(robot: JointNames) -> tuple[StreamSpec, ...]:
     """Joint states, gripper, tool pose and twist, wrench: what every cell observes besides images."""
     n, g = len(robot.arm_joints), len(robot.gripper.joints)
     joints = tuple(ArraySpec(f"joints/{k}", (n,), unit=u) for k, u in (("position", "rad"), ("velocity", "rad/s"), ("effort", "N m")))
@@ -75,14 +90,17 @@ def camera_stream(name: str, camera: CameraConfig) -> StreamSpec:
     return StreamSpec(f"camera/{name}", f"camera/{name}/image/compressed", "sensor_msgs/msg/CompressedImage", (array,))
 
 
-def extractor(stream: StreamSpec, robot: RobotProfile) -> Extractor:
-    """The function that turns a message of `stream` into its arrays; raises ValueError or KeyError on a foreign message."""
+def extractor(stream: StreamSpec, robot: JointNames) -> Extractor:
+    """The function that turns a message of `stream` into its arrays; it raises ValueError or KeyError on a foreign message.
+
+    KeyError at once when no stream has this name.
+    """
     if stream.name == "joints":
         return _joints(robot.arm_joints, "joints")
     if stream.name == "gripper":
         return _joints(robot.gripper.joints, "gripper")
     fixed: dict[str, Extractor] = {"tool/pose": _pose, "tool/twist": _twist, "wrist/wrench": _wrench}
-    return fixed[stream.name] if stream.name in fixed else _image(stream.name)
+    return _image(stream.name) if stream.name.startswith("camera/") else fixed[stream.name]
 
 
 def objects_to_privileged(message: Any) -> dict[str, np.ndarray]:
