@@ -14,5 +14,10 @@ setup(
     maintainer_email="maintainers@apprentice-robotics.org",
     description="Camera and force nodes.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={
+        "console_scripts": [
+            "camera_node = apprentice_perception.camera_node:main",
+            "force_node = apprentice_perception.force_node:main",
+        ]
+    },
 )

@@ -1,0 +1,123 @@
+"""The few facts that are read straight from a URDF: what hangs beyond the wrist force sensor, and fixed transforms in the hand."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transforms3d.euler import euler2mat
+
+from apprentice_core.config import RobotProfile, urdf_path
+from apprentice_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class _Joint:
+    name: str
+    parent: str
+    child: str
+    rotation: np.ndarray
+    position: np.ndarray
+    axis: np.ndarray
+    prismatic: bool
+
+
+def _vector(element: ET.Element | None, attribute: str, default: str) -> np.ndarray:
+    return np.array([float(x) for x in (element.get(attribute, default) if element is not None else default).split()])
+
+
+class UrdfTree:
+    """Links and joints of one URDF file; ConfigError names file and element when it is malformed."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+            if "<!DOCTYPE" in text or "<!ENTITY" in text:
+                raise ConfigError(str(path), "", "document type definitions are refused")
+            root = ET.fromstring(text)
+        except OSError as error:
+            raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
+        except (ET.ParseError, UnicodeDecodeError) as error:
+            raise ConfigError(str(path), "", f"is not XML ({error})") from error
+        self._joints: dict[str, _Joint] = {}
+        self._children: dict[str, list[_Joint]] = {}
+        for element in root.findall("joint"):
+            joint = self._joint(element)
+            self._joints[joint.name] = joint
+            self._children.setdefault(joint.parent, []).append(joint)
+        self._inertials = {e.get("name", ""): e.find("inertial") for e in root.findall("link")}
+
+    def _joint(self, e: ET.Element) -> _Joint:
+        name, parent, child = e.get("name", ""), e.find("parent"), e.find("child")
+        if not name or parent is None or child is None:
+            raise ConfigError(str(self._path), f"joint {name!r}", "needs a name, a parent and a child")
+        origin, axis = e.find("origin"), e.find("axis")
+        try:
+            rotation = euler2mat(*_vector(origin, "rpy", "0 0 0"), "sxyz")
+            return _Joint(
+                name, parent.get("link", ""), child.get("link", ""), rotation, _vector(origin, "xyz", "0 0 0"),
+                _vector(axis, "xyz", "1 0 0"), e.get("type") == "prismatic",
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigError(str(self._path), f"joint {name!r}", f"origin or axis is not three numbers ({error})") from error
+
+    def joint_child(self, name: str) -> str:
+        if name not in self._joints:
+            raise ConfigError(str(self._path), f"joint {name!r}", "does not exist")
+        return self._joints[name].child
+
+    def below(self, link: str, positions: Mapping[str, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Every link of the subtree: its rotation [3, 3] and position [3] in `link`, prismatic joints at `positions` (else 0)."""
+        out = {link: (np.eye(3), np.zeros(3))}
+        stack = [link]
+        while stack:
+            parent = stack.pop()
+            rotation, position = out[parent]
+            for j in self._children.get(parent, []):
+                slide = j.axis * positions.get(j.name, 0.0) if j.prismatic else np.zeros(3)
+                out[j.child] = (rotation @ j.rotation, position + rotation @ (j.position + j.rotation @ slide))
+                stack.append(j.child)
+        return out
+
+    def mass(self, link: str) -> tuple[float, np.ndarray]:
+        """kg, and the centre of mass in the link's frame."""
+        inertial = self._inertials.get(link)
+        element = inertial.find("mass") if inertial is not None else None
+        if inertial is None or element is None:
+            return 0.0, np.zeros(3)
+        try:
+            return float(element.get("value", "")), _vector(inertial.find("origin"), "xyz", "0 0 0")
+        except ValueError as error:
+            raise ConfigError(str(self._path), f"link {link!r}", f"inertial is not numeric ({error})") from error
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What the wrist force sensor carries. `frame`: sensor frame; `mass` kg and `com` m in it; `rotation`: sensor in the tool frame."""
+
+    frame: str
+    mass: float
+    com: tuple[float, float, float]
+    rotation: np.ndarray
+
+
+def hand(robot: RobotProfile) -> Hand:
+    """Payload beyond `wrench_joint` with the gripper half closed, and the sensor's orientation in the tool frame."""
+    tree = UrdfTree(urdf_path(robot))
+    frame = tree.joint_child(robot.wrench_joint)
+    g = robot.gripper
+    half = {j: 0.5 * (a + b) for j, a, b in zip(g.joints, g.open, g.closed, strict=True)}
+    links = tree.below(frame, half)
+    if robot.tool_frame not in links:
+        raise ConfigError(robot.name, "tool_frame", f"{robot.tool_frame!r} is not beyond joint {robot.wrench_joint!r}")
+    total, moment = 0.0, np.zeros(3)
+    for link, (rotation, position) in links.items():
+        m, com = tree.mass(link)
+        total += m
+        moment += m * (position + rotation @ com)
+    com = moment / total if total > 0 else moment
+    return Hand(frame, total, (float(com[0]), float(com[1]), float(com[2])), links[robot.tool_frame][0].T)

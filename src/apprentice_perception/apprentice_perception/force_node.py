@@ -1,0 +1,133 @@
+"""The wrist force sensor: `wrench_raw` -> `wrench` (tared, payload-compensated, low-passed), watched for saturation and sticking."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import rclpy.clock
+from apprentice_core.config import load_cell, load_robot
+from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_qos import SPINE, sensor_publisher, sensor_subscriber
+from apprentice_core.streams import stamp_ns
+from apprentice_core.urdf import hand
+from apprentice_core.wrench import WrenchConfig
+from apprentice_interfaces.msg import SafetyEvent
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from apprentice_perception.force_pipeline import ForcePipeline, Sample
+from apprentice_perception.stream_health import ERROR, OK, StreamHealth
+
+PARAMETERS = (
+    Param("cell", "sawyer_lift", "cell config; its robot's URDF says what hangs on the sensor"),
+    Param("pace", "lockstep", "lockstep takes every sample reliably, realtime the newest", choices=("lockstep", "realtime")),
+    Param("payload_mass", -1.0, "kg beyond the sensor; -1: from the URDF", bounds=(-1.0, 50.0)),
+    Param("payload_com", [0.0, 0.0, 0.0], "m, sensor frame; used with payload_mass >= 0"),
+    Param("cutoff", 50.0, "low-pass, Hz; 0 disables", bounds=(0.0, 1000.0)),
+    Param("saturation", 200.0, "|force component| taken as saturated, N", bounds=(1.0, 10000.0)),
+    Param("stuck_samples", 200, "identical raw samples in a row taken as a stuck sensor", bounds=(2, 100000)),
+    Param("signs", [1.0, 1.0, 1.0, 1.0, 1.0, 1.0], "per-axis factors that turn the sensor's sign into 'on the tool, by the world'"),
+    Param("rate", 100.0, "expected rate of wrench_raw, Hz", bounds=(1.0, 10000.0)),
+    Param("tare_window", 0.3, "samples of the last seconds that a tare averages", bounds=(0.02, 10.0)),
+    Param("tare_still", 2.0, "largest force spread in the window, N; more means that the arm moves", bounds=(0.01, 100.0)),
+)
+
+
+def _vector(name: str, value: Any, size: int) -> np.ndarray:
+    array = np.asarray(value, dtype=np.float64)
+    if array.shape != (size,) or not np.isfinite(array).all():
+        raise ApprenticeError(f"force_node: parameter {name!r}: must be {size} finite numbers")
+    return array
+
+
+class ForceNode(ApprenticeNode):
+    def __init__(self) -> None:
+        super().__init__("force_node", PARAMETERS)
+        s = self.settings
+        carried = hand(load_robot(load_cell(s["cell"]).robot))
+        com = _vector("payload_com", s["payload_com"], 3)
+        mass, com = (carried.mass, carried.com) if s["payload_mass"] < 0 else (s["payload_mass"], tuple(map(float, com)))
+        config = WrenchConfig(mass, com, s["cutoff"], s["saturation"], s["stuck_samples"])
+        self._pipeline = ForcePipeline(config, carried.rotation, _vector("signs", s["signs"], 6))
+        self._health = StreamHealth(s["rate"], 0.2, tolerance=0.5)
+        self._lockstep = s["pace"] == "lockstep"
+        self._faults: dict[str, bool] = {"saturated": False, "stuck": False}
+        self._message = WrenchStamped()
+        qos = sensor_subscriber(self._lockstep, depth=10)
+        self._publisher = self.create_publisher(WrenchStamped, "wrench", sensor_publisher(s["rate"]))
+        self._events = self.create_publisher(SafetyEvent, "safety/event", SPINE)
+        self.create_subscription(WrenchStamped, "wrench_raw", self._on_wrench, qos)
+        if mass > 0:
+            self.create_subscription(PoseStamped, "tool/pose", self._on_pose, qos)
+        self.create_subscription(Header, "tared", lambda m: self._tare(stamp_ns(m.stamp)), SPINE)
+        self.create_service(Trigger, "force/tare", self._on_tare)
+        self.create_timer(1.0, self._report, clock=rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME))
+        self._newest = 0
+
+    def _on_wrench(self, m: WrenchStamped) -> None:
+        f, t = m.wrench.force, m.wrench.torque
+        self._health.add(time.monotonic())
+        self._newest = stamp_ns(m.header.stamp)
+        self._message.header.frame_id = m.header.frame_id
+        self._publish(self._pipeline.offer_wrench(self._newest, np.array([f.x, f.y, f.z, t.x, t.y, t.z])))
+
+    def _on_pose(self, m: PoseStamped) -> None:
+        q = m.pose.orientation
+        self._publish(self._pipeline.offer_pose(stamp_ns(m.header.stamp), np.array([q.x, q.y, q.z, q.w])))
+
+    def _publish(self, samples: list[Sample]) -> None:
+        m = self._message
+        for sample in samples:
+            m.header.stamp.sec, m.header.stamp.nanosec = divmod(sample.stamp, 1_000_000_000)
+            f, t = m.wrench.force, m.wrench.torque
+            f.x, f.y, f.z, t.x, t.y, t.z = sample.value.tolist()
+            self._publisher.publish(m)
+        if samples:
+            self._watch()
+
+    def _watch(self) -> None:
+        f = self._pipeline.filter
+        for name, now in (("saturated", f.saturated), ("stuck", f.stuck and self._running())):
+            if now and not self._faults[name]:
+                event = SafetyEvent(code=f"sensor_{name}", stage="force_node", outcome="hold", message=f"wrist force sensor is {name}")
+                event.header.stamp = self._message.header.stamp
+                self._events.publish(event)
+                self.get_logger().error(event.message)
+            self._faults[name] = bool(now)
+
+    def _running(self) -> bool:
+        # In lockstep the world stands still between episodes, and a simulated arm at rest gives identical samples.
+        return not self._lockstep
+
+    def _tare(self, until: int) -> tuple[bool, str]:
+        ok, message = self._pipeline.tare(until, self.settings["tare_window"], self.settings["tare_still"])
+        (self.get_logger().info if ok else self.get_logger().warning)(f"tare: {message}")
+        return ok, message
+
+    def _on_tare(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self._tare(self._newest)
+        return response
+
+    def _report(self) -> None:
+        health = self._health.check(time.monotonic())
+        bad = [name for name, on in self._faults.items() if on]
+        level, message = (ERROR, ", ".join(bad)) if bad else (health.level, health.message)
+        if self._lockstep and not bad:
+            level, message = OK, "lockstep: runs with the episode"
+        p = self._pipeline
+        self.diagnose("wrench", level, message, {
+            "rate": f"{health.rate:.1f}", "age": f"{health.age:.3f}", "invalid": p.invalid, "late_poses": p.late_poses,
+            "bias": " ".join(f"{x:.3f}" for x in p.filter.bias),
+        })
+
+
+def main() -> None:
+    run_node(ForceNode)
+
+
+if __name__ == "__main__":
+    main()
