@@ -81,6 +81,7 @@ class ImpedanceGains(Strict):
     anti_windup_time: float = Field(0.1, gt=0)
     tau_max: tuple[float, ...] = (8, 7, 6, 5, 4, 3, 2)
     ramp: float = Field(0.1, ge=0, description="stiffness ramp on engage, s")
+    velocity_feedforward: bool = Field(False, description="damping acts on the error to the set point's velocity (ours), else on the velocity (spec)")
     add_gravity: bool = Field(True, description="False for drivers whose torque mode compensates already")
 
 
