@@ -1,1 +1,1 @@
-"""Networks, algorithms, rewards, data views and the policy runner."""
+"""Networks, algorithms, data views, the trainer and the policy runner. torch, no ROS."""

@@ -1,0 +1,1 @@
+"""One learner a file; each reads like its spec."""

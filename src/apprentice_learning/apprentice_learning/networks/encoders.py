@@ -1,0 +1,121 @@
+"""Per-camera encoders with spatial softmax (spec 000 sections 2.9 and 8)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+PIXEL_SCALE = 1.0 / 255.0
+LOGIT_NOISE = 0.1
+"""paper: U[-0.1, 0.1] on the logits in training, so that maps learn to be peaked"""
+
+
+def to_input(image: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-0.5, 0.5], in channels-last memory (no copy beside the conversion)."""
+    return image.permute(0, 3, 1, 2).float().mul_(PIXEL_SCALE).sub_(0.5)
+
+
+class SpatialSoftmax(nn.Module):
+    """[B, C, H, W] -> [B, 2 C]: the expected (x, y) of each map under its softmax, in [-1, 1]; x of all maps, then y.
+
+    The temperature is learned and starts at 1 (spec 000 section 8).
+    """
+
+    grid: Tensor
+
+    def __init__(self, height: int, width: int, noise: float = LOGIT_NOISE):
+        super().__init__()
+        self.noise = noise
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+        ys, xs = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("grid", torch.stack((xs.reshape(-1), ys.reshape(-1))), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        logits = maps.flatten(2)
+        if self.training and self.noise:
+            logits = logits + torch.empty_like(logits).uniform_(-self.noise, self.noise)
+        weights = torch.softmax(logits * torch.exp(-self.log_temperature), dim=-1)
+        return (weights @ self.grid.T).transpose(1, 2).flatten(1)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block: GroupNorm(8), ReLU, 3x3 conv, twice; a 1x1 conv where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, inputs), nn.GroupNorm(8, outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if stride != 1 or inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.norm1(x))
+        h = self.conv2(torch.relu(self.norm2(self.conv1(h))))
+        return self.skip(x) + h
+
+
+class FullEncoder(nn.Module):
+    """Preset `full`: the ResNet of spec 000 section 8. uint8 [B, H, W, 3] -> [B, 128]; H and W divide by 4."""
+
+    maps = 64
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        blocks: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1)]
+        for inputs, outputs, stride in ((32, 32, 2), (32, 64, 2), (64, 64, 1)):
+            blocks += [ResidualBlock(inputs, outputs, stride), ResidualBlock(outputs, outputs, 1)]
+        blocks += [nn.GroupNorm(8, 64), nn.ReLU(), nn.Conv2d(64, self.maps, 1)]
+        self.body = nn.Sequential(*blocks)
+        self.softmax = SpatialSoftmax(height // 4, width // 4)
+        self.size = 2 * self.maps
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.softmax(self.body(to_input(image)))
+
+
+class TinyEncoder(nn.Module):
+    """Preset `tiny` (ours): three convolutions to 32 maps at a quarter of the size, then the same spatial softmax.
+
+    uint8 [B, H, W, 3] -> [B, 64]. 2.2 million multiply-adds for 80x128, 2.6 for 96x128: under 10 MFLOP for both.
+    """
+
+    maps = 32
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 24, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(24, self.maps, 1),
+        )
+        self.softmax = SpatialSoftmax(height // 4, width // 4)
+        self.size = 2 * self.maps
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.softmax(self.body(to_input(image)))
+
+
+CAMERA_ENCODERS: dict[str, type[FullEncoder] | type[TinyEncoder]] = {"full": FullEncoder, "tiny": TinyEncoder}
+
+
+def multiply_adds(module: nn.Module, *inputs: Tensor | dict[str, Tensor]) -> int:
+    """Multiply-adds of all convolutions and linear layers in one forward pass (a FLOP count is twice that)."""
+    total = 0
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Conv2d):
+            total += output.numel() * layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+        elif isinstance(layer, nn.Linear):
+            total += output.numel() * layer.in_features
+
+    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    try:
+        with torch.no_grad():
+            module(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total

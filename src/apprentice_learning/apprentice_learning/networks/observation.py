@@ -1,0 +1,90 @@
+"""From an observation (dict of arrays) to one feature vector: camera encoders beside the proprioception branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from apprentice_core.config import Strict
+from apprentice_core.errors import ConfigError
+from apprentice_core.spaces import ArraySpec
+from pydantic import Field
+from torch import Tensor, nn
+
+from apprentice_learning.networks.encoders import CAMERA_ENCODERS
+from apprentice_learning.networks.normaliser import Normaliser
+
+TensorObservation = dict[str, Tensor]
+
+
+class NetworkConfig(Strict):
+    """What rebuilds a network, together with the observation's specs and the action size."""
+
+    cameras: tuple[str, ...] = Field((), description="image arrays that the policy reads, e.g. camera/wrist_left")
+    proprio: tuple[str, ...] = Field((), description="vector arrays that the policy reads")
+    encoder: Literal["tiny", "full"] = Field("full", description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP")
+    proprio_embedding: int = Field(64, ge=0, description="ours (spec 000 section 8); 0: normalised vectors as they are")
+    proprio_noise: float = Field(0.0, ge=0, description="ours: std added in training to normalised proprioception")
+    proprio_dropout: float = Field(0.0, ge=0, lt=1, description="ours: chance that a training sample sees no proprioception")
+    hidden: tuple[int, ...] = Field((256, 256), description="paper: 2 layers of 256")
+    dropout: float = Field(0.0, ge=0, lt=1, description="paper: 0 (0.1 for Kitchen and Adroit); policy only")
+
+
+class ProprioBranch(nn.Module):
+    """Concatenate, normalise, then linear, LayerNorm, tanh (spec 000 section 2.9). [B, n] -> [B, embedding or n]."""
+
+    def __init__(self, inputs: int, config: NetworkConfig):
+        super().__init__()
+        self.noise, self.drop = config.proprio_noise, config.proprio_dropout
+        self.normaliser = Normaliser(inputs)
+        self.size = config.proprio_embedding or inputs
+        self.layers: nn.Module = nn.Identity()
+        if config.proprio_embedding:
+            self.layers = nn.Sequential(nn.Linear(inputs, self.size), nn.LayerNorm(self.size), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.normaliser(x)
+        if self.training:
+            if self.noise:
+                h = h + self.noise * torch.randn_like(h)
+            if self.drop:
+                h = h * (torch.rand(len(h), 1) >= self.drop)
+        return self.layers(h)
+
+
+class ObservationEncoder(nn.Module):
+    """dict of [B, ...] tensors -> features [B, size]. Cameras have weights of their own (spec 000 section 2.9)."""
+
+    def __init__(self, specs: Sequence[ArraySpec], config: NetworkConfig):
+        super().__init__()
+        known = {s.name: s for s in specs}
+        for name in (*config.cameras, *config.proprio):
+            if name not in known:
+                raise ConfigError("network", "cameras" if name in config.cameras else "proprio", f"no array named {name!r}")
+        self.cameras, self.proprio = config.cameras, config.proprio
+        self.encoders = nn.ModuleList()
+        for name in config.cameras:
+            shape = known[name].shape
+            if len(shape) != 3 or shape[2] != 3 or known[name].dtype != "uint8" or shape[0] % 4 or shape[1] % 4:
+                raise ConfigError("network", f"cameras.{name}", f"needs uint8 [H, W, 3] with H and W dividing by 4, got {shape}")
+            self.encoders.append(CAMERA_ENCODERS[config.encoder](shape[0], shape[1]))
+        for name in config.proprio:
+            if len(known[name].shape) != 1:
+                raise ConfigError("network", f"proprio.{name}", f"needs a vector, got shape {known[name].shape}")
+        inputs = sum(known[n].shape[0] for n in config.proprio)
+        self.branch = ProprioBranch(inputs, config) if inputs else None
+        self.size = sum(e.size for e in self.encoders) + (self.branch.size if self.branch else 0)
+        if not self.size:
+            raise ConfigError("network", "cameras", "the policy reads neither a camera nor a vector")
+
+    @property
+    def trainable(self) -> bool:
+        return next(self.parameters(), None) is not None
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        parts = [encoder(observation[name]) for name, encoder in zip(self.cameras, self.encoders, strict=True)]
+        if self.branch is not None:
+            vectors = [observation[n] for n in self.proprio]
+            parts.append(self.branch(vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
