@@ -183,14 +183,29 @@ class TaskConfig(Strict):
     starts: dict[str, dict[str, EvaluationStart]] = Field(default_factory=dict, description="set name to start name to start")
 
 
-def load_yaml(path: Path, model: type[Model]) -> Model:
-    """Reads and validates one file; ConfigError names the file and the path of the wrong field."""
+def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> object:
+    """The file's data; `extends: <name>` lays its top-level fields over those of <name>.yaml in the same folder."""
+    if path in seen:
+        raise ConfigError(str(path), "extends", "extends itself")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"is not YAML ({' '.join(str(error).split())})") from error
+    if isinstance(raw, dict) and "extends" in raw:
+        name = raw.pop("extends")
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ConfigError(str(path), "extends", "must name a config of the same folder")
+        base = _read_yaml(path.with_name(f"{name}.yaml"), (*seen, path))
+        if isinstance(base, dict):
+            return {**base, **raw}
+    return raw
+
+
+def load_yaml(path: Path, model: type[Model]) -> Model:
+    """Reads and validates one file (and what it extends); ConfigError names the file and the path of the wrong field."""
+    raw = _read_yaml(path)
     try:
         return model.model_validate(raw)
     except ValidationError as error:

@@ -1,0 +1,99 @@
+"""Bodies of a scene as plain data, with a JSON form, and their meshes: what a world and its mirrors are built from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.spatial import ConvexHull
+
+Vector = tuple[float, ...]
+IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One convex piece at `offset` in the body frame, m. box: size x, y, z; cylinder: radius, height; hull: x, y, z of each vertex in turn."""
+
+    kind: str
+    size: Vector
+    offset: Vector = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A rigid body. mass 0: it never moves. pose: xyz, xyzw of the body frame, which is at the centre of mass; colour: RGBA in [0, 1]."""
+
+    name: str
+    shape: str
+    parts: tuple[Part, ...]
+    colour: Vector
+    mass: float = 0.0
+    friction: float = 1.0
+    pose: Vector = IDENTITY
+    collides: bool = True
+
+    def at(self, x: float, y: float, z: float, yaw: float) -> Body:
+        return replace(self, pose=(x, y, z, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
+
+
+def body_to_json(body: Body) -> dict[str, Any]:
+    return asdict(body)
+
+
+def body_from_json(data: dict[str, Any]) -> Body:
+    """Raises KeyError or TypeError on a foreign object."""
+    parts = tuple(Part(p["kind"], tuple(p["size"]), tuple(p["offset"])) for p in data["parts"])
+    return Body(**{**data, "parts": parts, "colour": tuple(data["colour"]), "pose": tuple(data["pose"])})
+
+
+def part_vertices(part: Part, segments: int = 20) -> np.ndarray:
+    """Corners in the body frame, [K, 3]; a cylinder stands along z with `segments` corners at each end."""
+    if part.kind == "box":
+        half = np.array(part.size) / 2
+        corners = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]) * half
+    elif part.kind == "cylinder":
+        radius, height = part.size
+        a = np.arange(segments) * (2 * math.pi / segments)
+        ring = np.stack([radius * np.cos(a), radius * np.sin(a)], axis=1)
+        corners = np.concatenate([np.c_[ring, np.full(segments, z)] for z in (-height / 2, height / 2)])
+    elif part.kind == "hull":
+        corners = np.array(part.size).reshape(-1, 3)
+    else:
+        raise ValueError(f"unknown kind of part {part.kind!r}")
+    return corners + np.array(part.offset)
+
+
+def triangles(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Outward triangles [M, 3, 3] and their unit normals [M, 3] of a convex part."""
+    corners = part_vertices(part)
+    hull = ConvexHull(corners)
+    faces, normals = corners[hull.simplices], hull.equations[:, :3]
+    turned = np.einsum("mi,mi->m", np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0]), normals) < 0
+    faces[turned] = faces[turned][:, ::-1]
+    return faces, normals
+
+
+def hull_part(vertices: Sequence[Sequence[float]]) -> Part:
+    """A convex part moved so that its centre of volume is the origin."""
+    corners = np.asarray(vertices, dtype=np.float64)
+    raw = Part("hull", tuple(corners.ravel().tolist()))
+    faces, _ = triangles(raw)
+    inner = corners.mean(axis=0)
+    volume = np.einsum("mi,mi->m", np.cross(faces[:, 0] - inner, faces[:, 1] - inner), faces[:, 2] - inner)
+    centre = (volume[:, None] * (faces.sum(axis=1) + inner) / 4).sum(axis=0) / volume.sum()
+    return Part("hull", tuple((corners - centre).round(9).ravel().tolist()))
+
+
+def extent(parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest corner in the body frame."""
+    corners = np.concatenate([part_vertices(p) for p in parts])
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def radius(parts: Sequence[Part]) -> float:
+    """Largest horizontal distance from the body's centre, m."""
+    return float(max(np.linalg.norm(part_vertices(p)[:, :2], axis=1).max() for p in parts))

@@ -1,0 +1,54 @@
+"""The cameras of a cell, drawn by PyBullet's software renderer: no GPU, no window, the same pixels in a mirror world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pybullet as p
+
+from apprentice_core.config import CameraConfig
+from apprentice_core.errors import ConfigError
+from apprentice_core.images import to_record_size
+from apprentice_core.rotations import quaternion_to_matrix
+from apprentice_sim.world import World
+
+NEAR, FAR = 0.02, 4.0
+LIGHT = (0.5, -0.6, 1.6)
+
+
+class Renderer:
+    """Drawing holds the interpreter for about 5 ms an image, so cameras are drawn at their raw size, which is best the record size."""
+
+    def __init__(self, world: World, cameras: Mapping[str, CameraConfig]):
+        self.world, self.cameras = world, dict(cameras)
+        self._projection = {}
+        for name, camera in self.cameras.items():
+            if camera.mount != "world" and camera.mount not in world.link_index:
+                raise ConfigError(name, "mount", f"robot {world.profile.name} has no link {camera.mount!r}")
+            aspect = camera.raw[1] / camera.raw[0]
+            self._projection[name] = p.computeProjectionMatrixFOV(camera.fov, aspect, NEAR, FAR)
+
+    def _view(self, camera: CameraConfig) -> tuple[float, ...]:
+        eye, target, up = (np.array(v, dtype=np.float64) for v in (camera.position, camera.look_at, camera.up))
+        if camera.mount != "world":
+            position, quaternion = self.world.link_pose(camera.mount)
+            rotation = quaternion_to_matrix(quaternion)
+            eye, target, up = position + rotation @ eye, position + rotation @ target, rotation @ up
+        return tuple(p.computeViewMatrix(eye.tolist(), target.tolist(), up.tolist()))
+
+    def render(self, name: str) -> np.ndarray:
+        """uint8 RGB [H, W, 3], or uint16 millimetres [H, W] for a depth camera (0: nothing within 4 m), at the record size."""
+        camera = self.cameras[name]
+        height, width = camera.raw
+        _, _, rgba, depth, _ = p.getCameraImage(
+            width, height, self._view(camera), self._projection[name], lightDirection=LIGHT, lightAmbientCoeff=0.55,
+            lightDiffuseCoeff=0.5, lightSpecularCoeff=0.05, shadow=0, flags=p.ER_NO_SEGMENTATION_MASK,
+            renderer=p.ER_TINY_RENDERER, physicsClientId=self.world.client,
+        )
+        if not camera.depth:
+            return to_record_size(np.reshape(rgba, (height, width, 4))[:, :, :3], camera.record)
+        z = np.reshape(depth, (height, width)).astype(np.float64)
+        metres = FAR * NEAR / (FAR - (FAR - NEAR) * z)
+        millimetres = np.where(z < 1.0, np.rint(metres * 1000.0), 0.0).astype(np.uint16)
+        return to_record_size(millimetres, camera.record)

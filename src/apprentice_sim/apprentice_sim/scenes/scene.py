@@ -1,0 +1,101 @@
+"""Placing objects: named starts from the task, or random ones from a seed with overlaps rejected."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from apprentice_core.config import EvaluationStart, TaskConfig
+from apprentice_core.errors import ApprenticeError
+from apprentice_sim.bodies import Body, radius
+from apprentice_sim.shapes import Shape, shape
+
+
+@dataclass(frozen=True)
+class ObjectChoice:
+    """A movable object: its colour and the shapes that training may give it, with their odds."""
+
+    name: str
+    colour: str
+    shapes: Mapping[str, float]
+
+    def draw(self, rng: np.random.Generator) -> Shape:
+        names = sorted(self.shapes)
+        odds = np.array([self.shapes[n] for n in names])
+        return shape(names[int(rng.choice(len(names), p=odds / odds.sum()))])
+
+
+class Scene(ABC):
+    """`region`: where random objects may stand, (x low, x high, y low, y high) in the base frame, m."""
+
+    objects: tuple[ObjectChoice, ...]
+    region: tuple[float, float, float, float]
+    gap = 0.012
+    """free space kept between any two objects, m (ours)"""
+    finger_room = 0.036
+    """more of it around the target, so that an open gripper fits on either side, m (ours)"""
+    floor = 0.0
+
+    def __init__(self, task: TaskConfig):
+        self.task = task
+
+    @abstractmethod
+    def fixtures(self) -> tuple[Body, ...]:
+        """Bodies that never move."""
+
+    def place(self, initial_state: str, seed: int | None) -> tuple[Body, ...]:
+        """The movable bodies of a named start '<set>/<name>', or of a seed; ApprenticeError when there is no such start."""
+        if initial_state:
+            return self._named(self.start(initial_state))
+        return self._random(np.random.default_rng(seed))
+
+    def start(self, initial_state: str) -> EvaluationStart:
+        group, _, name = initial_state.partition("/")
+        try:
+            return self.task.starts[group][name]
+        except KeyError:
+            known = ", ".join(f"{g}/{n}" for g, starts in self.task.starts.items() for n in starts)
+            raise ApprenticeError(f"task {self.task.name} has no start named {initial_state!r}; known: {known or 'none'}") from None
+
+    def _named(self, start: EvaluationStart) -> tuple[Body, ...]:
+        bodies = []
+        for choice in self.objects:
+            if choice.name not in start.objects:
+                raise ApprenticeError(f"a start of task {self.task.name} does not place {choice.name!r}")
+            chosen = shape(start.shapes.get(choice.name, next(iter(choice.shapes))))
+            x, y, z, yaw = start.objects[choice.name]
+            bodies.append(chosen.body(choice.name, choice.colour).at(x, y, z + chosen.rest_height, yaw))
+        return tuple(bodies)
+
+    def _random(self, rng: np.random.Generator) -> tuple[Body, ...]:
+        chosen = [choice.draw(rng) for choice in self.objects]
+        sizes = [radius(s.parts) for s in chosen]
+        low, high = np.array(self.region[::2]), np.array(self.region[1::2])
+        for _ in range(2000):
+            spots = rng.uniform(low, high, size=(len(chosen), 2))
+            if self._clear(spots, sizes):
+                break
+        else:
+            raise ApprenticeError(f"scene {self.task.scene}: no free places found for {len(chosen)} objects")
+        yaws = [float(rng.uniform(-s.yaw_range, s.yaw_range)) for s in chosen]
+        return tuple(
+            s.body(c.name, c.colour).at(float(xy[0]), float(xy[1]), self.floor + s.rest_height, yaw)
+            for c, s, xy, yaw in zip(self.objects, chosen, spots, yaws, strict=True)
+        )
+
+    def _clear(self, spots: np.ndarray, sizes: Sequence[float]) -> bool:
+        names = [c.name for c in self.objects]
+        for i in range(len(spots)):
+            for j in range(i):
+                room = self.finger_room if self.task.target in (names[i], names[j]) else self.gap
+                if np.linalg.norm(spots[i] - spots[j]) < sizes[i] + sizes[j] + room:
+                    return False
+        return self.spots_allowed(dict(zip(names, spots, strict=True)))
+
+    def spots_allowed(self, spots: Mapping[str, np.ndarray]) -> bool:
+        """Further conditions of a scene."""
+        return True
+

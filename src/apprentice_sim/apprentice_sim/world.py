@@ -1,0 +1,262 @@
+"""One PyBullet world in this process: a robot, the fixtures of a scene and its movable objects."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pybullet as p
+
+from apprentice_core.config import RobotProfile, load_robot, urdf_path
+from apprentice_core.errors import ApprenticeError, ConfigError
+from apprentice_core.wrench import GRAVITY
+from apprentice_sim.bodies import Body, body_from_json, body_to_json, triangles
+from apprentice_sim.scenes.scene import Scene
+
+DESCRIPTION_FORMAT = 1
+SOLVER_ITERATIONS = 50
+FINGER_FRICTION = 1.2
+
+
+@dataclass(frozen=True)
+class WorldState:
+    """A saved state; it fits only the set of bodies (`version`) that it was saved with."""
+
+    handle: int
+    version: int
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The URDF loader prints to the C streams; its complaints come back as our own errors."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 1)
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(sink)
+
+
+class World:
+    """`rate`: physics steps a second. Equal worlds stepped equally stay equal, bit for bit, on one machine."""
+
+    def __init__(self, profile: RobotProfile, bodies: Sequence[Body] = (), rate: float = 1000.0, scene: Scene | None = None):
+        self.profile, self.rate, self.scene = profile, rate, scene
+        self.client = p.connect(p.DIRECT)
+        self.version = 0
+        self.bodies: tuple[Body, ...] = ()
+        self._uids: dict[str, int] = {}
+        self._shapes: dict[tuple[object, ...], tuple[int, int]] = {}
+        p.setGravity(0.0, 0.0, -GRAVITY, physicsClientId=self.client)
+        p.setPhysicsEngineParameter(
+            fixedTimeStep=1.0 / rate, numSolverIterations=SOLVER_ITERATIONS, deterministicOverlappingPairs=1,
+            enableFileCaching=0, jointFeedbackMode=p.JOINT_FEEDBACK_IN_JOINT_FRAME, physicsClientId=self.client,
+        )
+        self.robot = self._load_robot()
+        self.set_home()
+        self.set_bodies(bodies if scene is None else (*scene.fixtures(), *bodies))
+
+    # -- robot -------------------------------------------------------------------------------------------------------
+
+    def _load_robot(self) -> int:
+        path = urdf_path(self.profile)
+        flags = p.URDF_USE_INERTIA_FROM_FILE | p.URDF_MAINTAIN_LINK_ORDER
+        try:
+            with _quiet():
+                robot = p.loadURDF(str(path), useFixedBase=True, flags=flags, physicsClientId=self.client)
+        except p.error as error:
+            raise ConfigError(str(path), "urdf", f"PyBullet cannot load it ({error})") from error
+        self.joint_index: dict[str, int] = {}
+        self.link_index: dict[str, int] = {self.profile.base_frame: -1}
+        self.movable: list[int] = []
+        for i in range(p.getNumJoints(robot, physicsClientId=self.client)):
+            info = p.getJointInfo(robot, i, physicsClientId=self.client)
+            self.joint_index[info[1].decode()] = i
+            self.link_index[info[12].decode()] = i
+            if info[2] != p.JOINT_FIXED:
+                self.movable.append(i)
+            # Bullet's own damping of free motion is no property of the arm.
+            p.changeDynamics(robot, i, linearDamping=0.0, angularDamping=0.0, physicsClientId=self.client)
+        wanted = (*self.profile.arm_joints, *self.profile.gripper.joints, self.profile.wrench_joint)
+        absent = [j for j in wanted if j not in self.joint_index]
+        if absent:
+            raise ConfigError(str(path), "joint", f"the profile {self.profile.name} names joints that are absent: {', '.join(absent)}")
+        for name in self.profile.gripper.joints:
+            p.changeDynamics(robot, self.joint_index[name], lateralFriction=FINGER_FRICTION, spinningFriction=0.02,
+                             rollingFriction=0.0005, restitution=0.0, physicsClientId=self.client)
+        p.enableJointForceTorqueSensor(robot, self.joint_index[self.profile.wrench_joint], True, physicsClientId=self.client)
+        return int(robot)
+
+    def set_home(self) -> None:
+        """Puts the robot at its home position, gripper open, at rest."""
+        self.set_robot(self.profile.home, self.profile.gripper.open)
+
+    def set_robot(self, arm: Sequence[float], gripper: Sequence[float]) -> None:
+        names = (*self.profile.arm_joints, *self.profile.gripper.joints)
+        for name, value in zip(names, (*arm, *gripper), strict=True):
+            p.resetJointState(self.robot, self.joint_index[name], float(value), 0.0, physicsClientId=self.client)
+
+    def link_pose(self, link: str) -> tuple[np.ndarray, np.ndarray]:
+        """(position [3], quaternion xyzw [4]) of a link frame in the base frame; KeyError when the robot has no such link."""
+        index = self.link_index[link]
+        if index < 0:
+            return np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])
+        state = p.getLinkState(self.robot, index, computeForwardKinematics=1, physicsClientId=self.client)
+        return np.array(state[4]), np.array(state[5])
+
+    # -- bodies ------------------------------------------------------------------------------------------------------
+
+    def set_bodies(self, bodies: Sequence[Body]) -> None:
+        """Makes the world hold exactly these bodies; those that are as before are not touched."""
+        fresh = {b.name: b for b in bodies}
+        old = {b.name: b for b in self.bodies}
+        for name, body in old.items():
+            if body.mass > 0 or fresh.get(name) != body:
+                p.removeBody(self._uids.pop(name), physicsClientId=self.client)
+        for body in bodies:
+            if body.name not in self._uids:
+                self._uids[body.name] = self._create(body)
+        self.bodies = tuple(bodies)
+        self.version += 1
+
+    def reset_scene(self, initial_state: str = "", seed: int | None = None) -> None:
+        """Takes the movable objects out and places new ones; the robot stays as it is. ApprenticeError for an unknown start."""
+        if self.scene is None:
+            raise ApprenticeError("this world is a mirror: it has no scene to reset")
+        self.set_bodies((*self.scene.fixtures(), *self.scene.place(initial_state, seed)))
+
+    def _create(self, body: Body) -> int:
+        key = (body.parts, body.colour, body.collides)
+        if key not in self._shapes:
+            self._shapes[key] = (self._collision(body) if body.collides else -1, self._visual(body))
+        collision, visual = self._shapes[key]
+        uid = p.createMultiBody(body.mass, collision, visual, body.pose[:3], body.pose[3:], physicsClientId=self.client)
+        # Torsional friction stands for the area of a face contact, which a point contact has not.
+        p.changeDynamics(uid, -1, lateralFriction=body.friction, spinningFriction=0.002, rollingFriction=0.0001, restitution=0.0,
+                         linearDamping=0.0, angularDamping=0.0, physicsClientId=self.client)
+        return int(uid)
+
+    def _collision(self, body: Body) -> int:
+        shapes = []
+        for part in body.parts:
+            if part.kind == "box":
+                shapes.append((p.GEOM_BOX, {"halfExtents": [s / 2 for s in part.size]}))
+            elif part.kind == "cylinder":
+                shapes.append((p.GEOM_CYLINDER, {"radius": part.size[0], "height": part.size[1]}))
+            else:
+                shapes.append((p.GEOM_MESH, {"vertices": np.reshape(part.size, (-1, 3)).tolist()}))
+        if len(shapes) == 1:
+            kind, form = shapes[0]
+            return int(p.createCollisionShape(kind, **form, collisionFramePosition=body.parts[0].offset, physicsClientId=self.client))
+        if any(part.kind != "box" for part in body.parts):
+            raise ValueError(f"{body.name}: a body of several parts is made of boxes")
+        return int(p.createCollisionShapeArray(
+            [kind for kind, _ in shapes], halfExtents=[form["halfExtents"] for _, form in shapes],
+            collisionFramePositions=[list(part.offset) for part in body.parts], physicsClientId=self.client,
+        ))
+
+    def _visual(self, body: Body) -> int:
+        pieces = [triangles(part) for part in body.parts]
+        vertices = np.concatenate([faces.reshape(-1, 3) for faces, _ in pieces])
+        normals = np.concatenate([np.repeat(n, 3, axis=0) for _, n in pieces])
+        return int(p.createVisualShape(
+            p.GEOM_MESH, vertices=vertices.tolist(), indices=list(range(len(vertices))), normals=normals.tolist(),
+            uvs=[[0.0, 0.0]] * len(vertices), rgbaColor=body.colour, specularColor=[0.0, 0.0, 0.0], physicsClientId=self.client,
+        ))
+
+    def uid(self, name: str) -> int:
+        return self._uids[name]
+
+    def objects(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Movable objects: name -> (pose [7]: xyz xyzw, twist [6]: m/s, rad/s), base frame, float64. Privileged."""
+        out = {}
+        for body in self.bodies:
+            if body.mass > 0:
+                uid = self._uids[body.name]
+                position, quaternion = p.getBasePositionAndOrientation(uid, physicsClientId=self.client)
+                linear, angular = p.getBaseVelocity(uid, physicsClientId=self.client)
+                out[body.name] = (np.array(position + quaternion), np.array(linear + angular))
+        return out
+
+    # -- time and state ----------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One physics step of 1 / rate seconds."""
+        p.stepSimulation(physicsClientId=self.client)
+
+    def save_state(self) -> WorldState:
+        return WorldState(int(p.saveState(physicsClientId=self.client)), self.version)
+
+    def restore_state(self, state: WorldState) -> None:
+        """ApprenticeError when bodies were added, removed or reshaped since."""
+        if state.version != self.version:
+            raise ApprenticeError("the saved state belongs to another placement of the objects")
+        p.restoreState(stateId=state.handle, physicsClientId=self.client)
+
+    def drop_state(self, state: WorldState) -> None:
+        p.removeState(state.handle, physicsClientId=self.client)
+
+    # -- mirrors -----------------------------------------------------------------------------------------------------
+
+    def description(self) -> str:
+        """JSON from which `World.mirror` builds the same picture; it changes with `version` only."""
+        return json.dumps({
+            "format": DESCRIPTION_FORMAT, "version": self.version, "robot": self.profile.name, "urdf": self.profile.urdf,
+            "scene": "" if self.scene is None else self.scene.task.scene, "bodies": [body_to_json(b) for b in self.bodies],
+        })
+
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """(positions of all movable joints in model order [J], poses of all bodies in scene order, 7 each [7 B]), float64."""
+        joints = np.array([s[0] for s in p.getJointStates(self.robot, self.movable, physicsClientId=self.client)])
+        poses = np.empty((len(self.bodies), 7))
+        for i, body in enumerate(self.bodies):
+            position, quaternion = p.getBasePositionAndOrientation(self._uids[body.name], physicsClientId=self.client)
+            poses[i, :3], poses[i, 3:] = position, quaternion
+        return joints, poses.ravel()
+
+    def apply_snapshot(self, joint_positions: np.ndarray, base_poses: np.ndarray) -> None:
+        """Takes the pose of another world of the same description; ValueError when the sizes do not fit."""
+        if len(joint_positions) != len(self.movable) or len(base_poses) != 7 * len(self.bodies):
+            raise ValueError(f"snapshot of {len(joint_positions)} joints and {len(base_poses)} pose numbers does not fit "
+                             f"{len(self.movable)} joints and {len(self.bodies)} bodies")
+        for index, value in zip(self.movable, joint_positions, strict=True):
+            p.resetJointState(self.robot, index, float(value), 0.0, physicsClientId=self.client)
+        for body, pose in zip(self.bodies, np.reshape(base_poses, (-1, 7)), strict=True):
+            p.resetBasePositionAndOrientation(self._uids[body.name], pose[:3], pose[3:], physicsClientId=self.client)
+
+    @classmethod
+    def mirror(cls, description: str) -> World:
+        """A world without a scene of its own that looks as described; ApprenticeError on a foreign description."""
+        profile, bodies = cls.parse(description)
+        return cls(profile, bodies)
+
+    def redescribe(self, description: str) -> None:
+        """Changes this mirror's bodies to a newer description of the same robot."""
+        profile, bodies = self.parse(description)
+        if profile != self.profile:
+            raise ApprenticeError("a mirror cannot change its robot")
+        self.set_bodies(bodies)
+
+    @staticmethod
+    def parse(description: str) -> tuple[RobotProfile, tuple[Body, ...]]:
+        try:
+            data = json.loads(description)
+            if data["format"] != DESCRIPTION_FORMAT:
+                raise ValueError(f"format {data['format']!r}")
+            return load_robot(data["robot"]), tuple(body_from_json(b) for b in data["bodies"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApprenticeError(f"not a scene description: {error}") from error
+
+    def close(self) -> None:
+        if self.client >= 0:
+            p.disconnect(physicsClientId=self.client)
+            self.client = -1
