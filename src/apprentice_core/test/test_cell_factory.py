@@ -1,0 +1,46 @@
+"""The spec that follows from the shipped configs."""
+
+import pytest
+from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
+from apprentice_core.cell_spec import cell_spec_from_json, cell_spec_to_json
+from apprentice_core.config import load_cell, load_robot, load_task
+from apprentice_core.errors import ConfigError
+
+
+@pytest.fixture
+def configs():
+    cell = load_cell("sawyer_lift")
+    return load_robot(cell.robot), cell, load_task("lift")
+
+
+def test_the_agent_sees_two_cameras_and_proprioception(configs):
+    robot, cell, task = configs
+    spec = make_cell_spec(robot, cell, task, choose_cameras(cell, task, "agent"), ["green"], ["scene"])
+    names = {a.name for a in spec.observation}
+    assert {"camera/basket_front_left", "camera/wrist_left", "wrist/wrench", "tool/pose"} <= names
+    assert not any(n.startswith("object/") for n in names)
+    assert [a.name for a in spec.privileged] == ["object/green/pose", "object/green/twist"]
+    assert cell_spec_from_json(cell_spec_to_json(spec, robot))[0] == spec
+
+
+def test_choosing_cameras(configs):
+    _, cell, task = configs
+    assert choose_cameras(cell, task, "all") == tuple(cell.cameras)
+    assert choose_cameras(cell, task, "none") == ()
+    assert choose_cameras(cell, task, "wrist_left,wrist_depth") == ("wrist_left", "wrist_depth")
+    with pytest.raises(ConfigError, match="ceiling"):
+        choose_cameras(cell, task, "ceiling")
+
+
+def test_full_scale_is_what_the_caps_allow(configs):
+    robot, cell, task = configs
+    limits = effective_limits(robot, cell, task)
+    spec = make_cell_spec(robot, cell, task, ())
+    assert spec.action_space.dimensions[0].high == limits.linear_velocity
+    assert spec.action_space.dimensions[3].high == limits.angular_velocity
+
+
+def test_a_task_of_another_scene_is_refused(configs):
+    robot, cell, _ = configs
+    with pytest.raises(ConfigError, match="scene"):
+        make_cell_spec(robot, cell, load_task("pick_place"), ())
