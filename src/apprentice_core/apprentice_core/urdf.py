@@ -12,17 +12,28 @@ from transforms3d.euler import euler2mat
 
 from apprentice_core.config import RobotProfile, urdf_path
 from apprentice_core.errors import ConfigError
+from apprentice_core.rotations import matrix_from_rotation_vector
 
 
 @dataclass(frozen=True)
-class _Joint:
+class UrdfJoint:
+    """`rotation` [3, 3] and `position` [3]: the child's frame in the parent's at joint position 0; `kind` as in the URDF."""
+
     name: str
+    kind: str
     parent: str
     child: str
     rotation: np.ndarray
     position: np.ndarray
     axis: np.ndarray
-    prismatic: bool
+
+    def transform(self, value: float) -> tuple[np.ndarray, np.ndarray]:
+        """(rotation, position) of the child in the parent at a joint position in rad or m."""
+        if self.kind == "prismatic":
+            return self.rotation, self.position + self.rotation @ (self.axis * value)
+        if self.kind in {"revolute", "continuous"}:
+            return self.rotation @ matrix_from_rotation_vector(self.axis * value), self.position
+        return self.rotation, self.position
 
 
 def _vector(element: ET.Element | None, attribute: str, default: str) -> np.ndarray:
@@ -35,7 +46,7 @@ class UrdfTree:
     def __init__(self, path: Path):
         self._path = path
         try:
-            text = path.read_text(encoding="utf-8")
+            self.text = text = path.read_text(encoding="utf-8")
             if "<!DOCTYPE" in text or "<!ENTITY" in text:
                 raise ConfigError(str(path), "", "document type definitions are refused")
             root = ET.fromstring(text)
@@ -43,27 +54,31 @@ class UrdfTree:
             raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
         except (ET.ParseError, UnicodeDecodeError) as error:
             raise ConfigError(str(path), "", f"is not XML ({error})") from error
-        self._joints: dict[str, _Joint] = {}
-        self._children: dict[str, list[_Joint]] = {}
+        self._joints: dict[str, UrdfJoint] = {}
+        self._children: dict[str, list[UrdfJoint]] = {}
         for element in root.findall("joint"):
             joint = self._joint(element)
             self._joints[joint.name] = joint
             self._children.setdefault(joint.parent, []).append(joint)
         self._inertials = {e.get("name", ""): e.find("inertial") for e in root.findall("link")}
 
-    def _joint(self, e: ET.Element) -> _Joint:
+    def _joint(self, e: ET.Element) -> UrdfJoint:
         name, parent, child = e.get("name", ""), e.find("parent"), e.find("child")
         if not name or parent is None or child is None:
             raise ConfigError(str(self._path), f"joint {name!r}", "needs a name, a parent and a child")
         origin, axis = e.find("origin"), e.find("axis")
         try:
             rotation = euler2mat(*_vector(origin, "rpy", "0 0 0"), "sxyz")
-            return _Joint(
-                name, parent.get("link", ""), child.get("link", ""), rotation, _vector(origin, "xyz", "0 0 0"),
-                _vector(axis, "xyz", "1 0 0"), e.get("type") == "prismatic",
+            return UrdfJoint(
+                name, e.get("type", ""), parent.get("link", ""), child.get("link", ""), rotation, _vector(origin, "xyz", "0 0 0"),
+                _vector(axis, "xyz", "1 0 0"),
             )
         except (ValueError, TypeError) as error:
             raise ConfigError(str(self._path), f"joint {name!r}", f"origin or axis is not three numbers ({error})") from error
+
+    @property
+    def joints(self) -> tuple[UrdfJoint, ...]:
+        return tuple(self._joints.values())
 
     def joint_child(self, name: str) -> str:
         if name not in self._joints:
@@ -71,15 +86,15 @@ class UrdfTree:
         return self._joints[name].child
 
     def below(self, link: str, positions: Mapping[str, float]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Every link of the subtree: its rotation [3, 3] and position [3] in `link`, prismatic joints at `positions` (else 0)."""
+        """Every link of the subtree: its rotation [3, 3] and position [3] in `link`, joints at `positions` (else 0)."""
         out = {link: (np.eye(3), np.zeros(3))}
         stack = [link]
         while stack:
             parent = stack.pop()
             rotation, position = out[parent]
             for j in self._children.get(parent, []):
-                slide = j.axis * positions.get(j.name, 0.0) if j.prismatic else np.zeros(3)
-                out[j.child] = (rotation @ j.rotation, position + rotation @ (j.position + j.rotation @ slide))
+                r, p = j.transform(positions.get(j.name, 0.0))
+                out[j.child] = (rotation @ r, position + rotation @ p)
                 stack.append(j.child)
         return out
 
