@@ -14,5 +14,5 @@ setup(
     maintainer_email="maintainers@apprentice-robotics.org",
     description="The command line and the loops: demo, collect, train, evaluate, bench.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={"console_scripts": ["apprentice = apprentice_workflows.cli.app:main"]},
 )
