@@ -22,4 +22,3 @@ class Batch:
     reward: Tensor
     discount: Tensor
     next_observation: TensorObservation = field(default_factory=dict)
-    weight: Tensor | None = None

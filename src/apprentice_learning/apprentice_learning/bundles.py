@@ -1,0 +1,79 @@
+"""Policies as bundles (contract 7): network description, normalisers and weights in one folder, nothing unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from apprentice_core.bundle import ArraySpecModel, BundleManifest, bundle_id, read_bundle, write_bundle
+from apprentice_core.errors import BundleError, ConfigError
+from apprentice_core.spaces import ArraySpec
+from pydantic import ValidationError
+
+from apprentice_learning.networks.observation import NetworkConfig
+from apprentice_learning.networks.policies import PolicyNetwork
+
+POLICY_NETWORK = "gaussian_policy/1"
+"""changes whenever the same description would build another network"""
+
+
+def write_policy(
+    folder: Path,
+    network: PolicyNetwork,
+    *,
+    name: str,
+    algorithm: str,
+    action_space: str = "",
+    action_space_hash: str = "",
+    control_period: float = 0.1,
+    assumed_latency: float = 0.0,
+    config: Mapping[str, Any] | None = None,
+    lineage: Mapping[str, Any] | None = None,
+) -> str:
+    """Writes the folder (replacing an older one) and returns the bundle id."""
+    reads = set(network.inputs)
+    return write_bundle(
+        folder,
+        {k: v.detach().cpu().contiguous().numpy() for k, v in network.state_dict().items()},
+        kind="policy",
+        name=name,
+        algorithm=algorithm,
+        observation=tuple(ArraySpecModel(name=s.name, shape=s.shape, dtype=s.dtype, unit=s.unit) for s in network.specs if s.name in reads),
+        action_space=action_space,
+        action_space_hash=action_space_hash,
+        control_period=control_period,
+        assumed_latency=assumed_latency,
+        network={"type": POLICY_NETWORK, "actions": network.actions, "config": network.config.model_dump(mode="json")},
+        config=dict(config or {}),
+        lineage=dict(lineage or {}),
+    )
+
+
+def read_policy(folder: Path) -> tuple[BundleManifest, PolicyNetwork, str]:
+    """(manifest, network in evaluation mode, bundle id); BundleError names the file and the field that is wrong."""
+    manifest, tensors = read_bundle(folder)
+    where = folder / "bundle.json"
+    if manifest.kind != "policy":
+        raise BundleError(f"{where}: kind: is {manifest.kind!r}, not 'policy'")
+    description = manifest.network
+    if description.get("type") != POLICY_NETWORK:
+        raise BundleError(f"{where}: network.type: {description.get('type')!r} is unknown; this release reads {POLICY_NETWORK!r}")
+    actions = description.get("actions")
+    if not isinstance(actions, int) or not 0 < actions <= 128:
+        raise BundleError(f"{where}: network.actions: {actions!r} is not a number of actions")
+    try:
+        config = NetworkConfig.model_validate(description.get("config"))
+        specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in manifest.observation)
+        network = PolicyNetwork(specs, actions, config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(f"{where}: network.config.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except ConfigError as error:
+        raise BundleError(f"{where}: {error}") from error
+    try:
+        network.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
+    except RuntimeError as error:
+        raise BundleError(f"{folder}: weights do not fit the network: {' '.join(str(error).split())[:200]}") from error
+    return manifest, network.eval(), bundle_id(manifest)

@@ -1,0 +1,94 @@
+"""Acting with a bundle: the one policy runner of evaluation, simulation and the policy node (contract 7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from apprentice_core.cell import SourceAction
+from apprentice_core.episode import EpisodeContext, Segment
+from apprentice_core.errors import BundleError
+from apprentice_core.spaces import ActionSpace, ArraySpec, Observation
+
+from apprentice_learning.bundles import read_policy
+
+
+class PolicyRunner:
+    """An ActionSource. Deterministic (mean) or sampled as the episode's context says; sampling and exploration go into
+    `SourceAction.noise`, so that the record tells the policy's answer from what was added to it.
+
+    `exploration_noise`: std of Gaussian noise in [-1, 1] units, ours 0 (spec 000 section 8 uses 0.1 to gather data); an
+    episode's metadata may set `exploration_noise` for itself. Everything is allocated once; act() takes one thread.
+    """
+
+    needs_privileged = False
+
+    def __init__(self, bundle: Path | str, action_space: ActionSpace | None = None, exploration_noise: float = 0.0, name: str = "policy"):
+        """Raises BundleError when the bundle is malformed, or was trained for another action space than the cell's."""
+        torch.set_num_threads(1)
+        self.name = name
+        self.manifest, self.network, self.bundle_id = read_policy(Path(bundle))
+        if action_space is not None and self.manifest.action_space_hash not in ("", action_space.hash):
+            raise BundleError(
+                f"{bundle}: action_space_hash: trained for {self.manifest.action_space} "
+                f"({self.manifest.action_space_hash}), the cell has {action_space.name} ({action_space.hash})"
+            )
+        if action_space is not None and action_space.size != self.network.actions:
+            raise BundleError(f"{bundle}: network.actions: {self.network.actions}, the cell takes {action_space.size}")
+        self.exploration_noise = exploration_noise
+        self.specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in self.manifest.observation)
+        self._std = self.network.head.log_std.detach().exp().numpy().copy()
+        self._input = {s.name: torch.zeros((1, *s.shape), dtype=_torch_dtype(s)) for s in self.specs}
+        self._arrays = {n: t.numpy()[0] for n, t in self._input.items()}
+        self._generator = np.random.default_rng(0)
+        self._sample, self._noise = False, exploration_noise
+        with torch.inference_mode():
+            self.network(self._input)  # the first call of a network chooses its kernels, and is slow
+
+    def check(self, specs: tuple[ArraySpec, ...]) -> None:
+        """BundleError when a cell with these observation arrays cannot feed the policy."""
+        known = {s.name: s for s in specs}
+        for spec in self.specs:
+            have = known.get(spec.name)
+            if have is None or have.shape != spec.shape or have.dtype != spec.dtype:
+                got = "nothing of that name" if have is None else f"{have.dtype} {have.shape}"
+                raise BundleError(f"observation.{spec.name}: the policy reads {spec.dtype} {spec.shape}, the cell gives {got}")
+
+    def reset(self, context: EpisodeContext) -> None:
+        seed = context.seed if context.seed is not None else int.from_bytes(context.episode_id.encode()[-8:], "big")
+        self._generator = np.random.default_rng([abs(seed), 3])
+        self._sample = not context.deterministic
+        self._noise = float(context.metadata.get("exploration_noise", self.exploration_noise))
+
+    def act(self, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None = None) -> SourceAction:
+        """Observation -> float32 [A] in [-1, 1]. ValueError names an array of the wrong form; a NaN gives zeros and fault 'nan'."""
+        for spec in self.specs:
+            array = observation.get(spec.name)
+            if array is None:
+                raise ValueError(f"observation lacks {spec.name}")
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                raise ValueError(f"{spec.name}: {array.dtype} {array.shape}, the policy reads {spec.dtype} {spec.shape}")
+            np.copyto(self._arrays[spec.name], array)
+        with torch.inference_mode():
+            values = self.network(self._input)[0].numpy().copy()
+        if not np.isfinite(values).all():
+            return SourceAction(np.zeros(self.network.actions, dtype=np.float32), fault="nan")
+        return SourceAction(values, noise=self._draw())
+
+    def _draw(self) -> np.ndarray | None:
+        if not self._sample and not self._noise:
+            return None
+        noise = np.zeros(self.network.actions)
+        if self._sample:
+            noise += self._std * self._generator.standard_normal(len(noise))
+        if self._noise:
+            noise += self._noise * self._generator.standard_normal(len(noise))
+        return noise.astype(np.float32)
+
+    def observe(self, observation: Observation, executed: np.ndarray) -> None:
+        """Someone else drove this step. Feed-forward policies keep no memory, so nothing changes."""
+
+
+def _torch_dtype(spec: ArraySpec) -> torch.dtype:
+    return torch.from_numpy(np.zeros(0, dtype=spec.dtype)).dtype
