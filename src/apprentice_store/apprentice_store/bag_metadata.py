@@ -39,6 +39,9 @@ class TopicQos:
         }]
 
 
+DEFAULT_QOS = TopicQos()
+
+
 @dataclass(frozen=True)
 class TopicInfo:
     name: str

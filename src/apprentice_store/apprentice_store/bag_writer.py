@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from apprentice_core.errors import BagError
 
-from apprentice_store.bag_metadata import TopicInfo, TopicQos, describe, fsync_dir, to_yaml, write_durably
+from apprentice_store.bag_metadata import DEFAULT_QOS, TopicInfo, TopicQos, describe, fsync_dir, to_yaml, write_durably
 from apprentice_store.mcap_file import CHUNK_SIZE, McapFile
 from apprentice_store.typestore import definition, type_hash
 
@@ -52,6 +54,9 @@ class BagWriter:
         except OSError as error:
             raise BagError(f"{self.folder}: cannot be made ({error.strerror})") from error
         self._write = self._file.write
+        # `repair` leaves a folder alone while this lock is held; it goes with the process, however that ends.
+        self._lock = os.open(self.folder, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __contains__(self, topic: str) -> bool:
         return topic in self._topics
@@ -61,7 +66,7 @@ class BagWriter:
         """Bytes in the file so far."""
         return self._file.bytes
 
-    def add_topic(self, topic: str, msgtype: str, qos: TopicQos = TopicQos()) -> None:
+    def add_topic(self, topic: str, msgtype: str, qos: TopicQos = DEFAULT_QOS) -> None:
         """Declares an absolute topic; `msgtype` is pkg/msg/Type. Once per topic."""
         if topic in self._topics:
             raise BagError(f"{self.folder}: topic {topic} is declared twice")
@@ -117,6 +122,8 @@ class BagWriter:
             message = f"{self.folder}: cannot be committed ({error.strerror})"
             self._mark(message)
             raise BagError(message) from error
+        finally:
+            self._release()
         return CommittedBag(final, digest, self._file.messages, self._file.bytes)
 
     def abandon(self, reason: str) -> None:
@@ -128,3 +135,9 @@ class BagWriter:
             pass
         self._file.close()
         self._mark(reason)
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

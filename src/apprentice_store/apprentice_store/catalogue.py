@@ -1,0 +1,276 @@
+"""Rows: one an episode, and what people and models said about it later (append-only, with a global revision)."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from apprentice_core.episode import new_episode_id
+from apprentice_core.errors import ApprenticeError
+from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, make_url, select, text, update
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+
+from apprentice_store import schema as s
+from apprentice_store.query import parse_where
+
+BUSY_TIMEOUT = 10.0
+"""seconds to wait for another writer (ours)"""
+URL_VARIABLE = "APPRENTICE_STORE"
+_SCHEMA_LOCK = 0x61707072
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """One row of Episodes; names are the columns that a `where` may use. `started` is in ns, `duration` in s, `timestamp` in unix seconds."""
+
+    episode_id: str
+    task: str
+    data_path: str
+    timestamp: int
+    episode_type: str
+    store_id: str
+    kind: str
+    cell: str
+    robot: str
+    source: str
+    bundle_id: str
+    reset_mode: str
+    initial_state: str
+    seed: int | None
+    continues: str
+    pace: str
+    action_space: str
+    steps: int
+    success: bool | None
+    terminated: bool
+    truncated: bool
+    reason: str
+    lost: int
+    hash: str
+    started: int
+    duration: float
+    metadata_json: str
+
+
+@dataclass(frozen=True)
+class Annotation:
+    revision: int
+    episode_id: str
+    kind: str
+    name: str
+    value: Any
+    author: str
+    created: int
+
+
+class Catalogue:
+    """SQLite beside the bags (WAL, local disk), or PostgreSQL by URL where several hosts write. Every write is one short transaction."""
+
+    def __init__(self, url: str):
+        self.url = url
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise ApprenticeError(f"{URL_VARIABLE}: {url!r} is not a database URL") from error
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        sqlite = parsed.get_backend_name() == "sqlite"
+        self._engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT} if sqlite else {}, pool_pre_ping=not sqlite)
+        self._writer = self._engine.execution_options(writes=True)
+        if sqlite:
+            event.listen(self._engine, "connect", _sqlite_connect)
+            event.listen(self._engine, "begin", _sqlite_begin)
+        self._create()
+
+    @classmethod
+    def beside(cls, folder: Path) -> Catalogue:
+        """$APPRENTICE_STORE where set, else `catalogue.sqlite` in the data folder."""
+        named = os.environ.get(URL_VARIABLE, "")
+        return cls(named or f"sqlite:///{folder.resolve() / 'catalogue.sqlite'}")
+
+    def _create(self) -> None:
+        try:
+            with self._writer.begin() as c:
+                if c.dialect.name == "postgresql":
+                    c.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+                s.metadata.create_all(c)
+                version = c.execute(select(s.schema_version.c.version)).scalar()
+                if version is None:
+                    c.execute(insert(s.schema_version).values(version=s.SCHEMA_VERSION))
+                    c.execute(insert(s.revision).values(id=1, value=0))
+                elif version != s.SCHEMA_VERSION:
+                    raise ApprenticeError(f"catalogue {self.url}: schema version {version}, this program knows {s.SCHEMA_VERSION}")
+        except DBAPIError as error:
+            raise ApprenticeError(f"catalogue {make_url(self.url).render_as_string()}: {_reason(error)}") from error
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def add(self, row: EpisodeRow, tags: Sequence[str] = ()) -> bool:
+        """Adds a committed episode with the tags known while recording; False when it is there already."""
+        values = {f.name: getattr(row, f.name) for f in fields(row)}
+        try:
+            with self._write() as c:
+                c.execute(insert(s.episodes).values(values))
+                for tag in tags:
+                    self._tag(c, row.episode_id, tag, True, "recorder")
+        except IntegrityError:
+            if self.get(row.episode_id) is None:
+                raise
+            return False
+        return True
+
+    def replace(self, row: EpisodeRow) -> None:
+        """Corrects a row from its bag (repair); annotations stay."""
+        values = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "episode_id"}
+        with self._write() as c:
+            c.execute(update(s.episodes).where(s.episodes.c.episode_id == row.episode_id).values(values))
+
+    def get(self, episode_id: str) -> EpisodeRow | None:
+        with self._engine.begin() as c:
+            found = c.execute(select(s.episodes).where(s.episodes.c.episode_id == episode_id)).mappings().first()
+        return None if found is None else EpisodeRow(**{f.name: found[s.episodes.c[f.name]] for f in fields(EpisodeRow)})
+
+    def episodes(self, where: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[EpisodeRow]:
+        """Rows that fulfil `where` (see query.py), in order of their start."""
+        order = s.episodes.c.episode_id
+        query = select(s.episodes).where(parse_where(where)).order_by(order.desc() if newest_first else order)
+        names = [f.name for f in fields(EpisodeRow)]
+        columns = [s.episodes.c[n] for n in names]
+        with self._engine.begin() as c:
+            rows = c.execute(query.with_only_columns(*columns).limit(limit)).all()
+        return [EpisodeRow(*r) for r in rows]
+
+    def count(self, where: str | None = None) -> int:
+        with self._engine.begin() as c:
+            return int(c.execute(select(func.count()).select_from(s.episodes).where(parse_where(where))).scalar_one())
+
+    @property
+    def revision(self) -> int:
+        """Of the newest annotation; 0 before the first."""
+        with self._engine.begin() as c:
+            return int(c.execute(select(s.revision.c.value)).scalar_one())
+
+    def _annotate(self, c: Connection, episode_id: str, kind: str, name: str, value: Any, author: str) -> int:
+        # The update locks the one row until the commit, so a later revision is never seen before an earlier one.
+        c.execute(update(s.revision).values(value=s.revision.c.value + 1))
+        number = int(c.execute(select(s.revision.c.value)).scalar_one())
+        c.execute(insert(s.annotations).values(
+            revision=number, episode_id=episode_id, kind=kind, name=name, value=json.dumps(value), author=author, created=time.time_ns()
+        ))
+        return number
+
+    def _tag(self, c: Connection, episode_id: str, tag: str, present: bool, author: str) -> int:
+        number = self._annotate(c, episode_id, "tag", tag, present, author)
+        row = (s.episode_tags.c.episode_id == episode_id) & (s.episode_tags.c.tag == tag)
+        if not present:
+            c.execute(delete(s.episode_tags).where(row))
+            return number
+        if c.execute(select(s.tags.c.name).where(s.tags.c.name == tag)).first() is None:
+            c.execute(insert(s.tags).values(name=tag))
+        if c.execute(select(s.episode_tags.c.tag).where(row)).first() is None:
+            c.execute(insert(s.episode_tags).values(episode_id=episode_id, tag=tag))
+        return number
+
+    def _known(self, episode_id: str) -> None:
+        if self.get(episode_id) is None:
+            raise ApprenticeError(f"no episode {episode_id!r} in the catalogue")
+
+    def tag(self, episode_id: str, tag: str, present: bool = True, author: str = "") -> int:
+        """Adds or takes away a tag; returns the new revision."""
+        if not 0 < len(tag) <= 200:
+            raise ApprenticeError("a tag has 1 to 200 characters")
+        self._known(episode_id)
+        with self._write() as c:
+            return self._tag(c, episode_id, tag, present, author)
+
+    def annotate(self, episode_id: str, kind: str, name: str, value: Any, author: str = "") -> int:
+        """Appends an annotation (value: JSON); returns the new revision. `success` also becomes the row's success."""
+        self._known(episode_id)
+        with self._write() as c:
+            if kind == "success":
+                c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=value))
+            return self._annotate(c, episode_id, kind, name, value, author)
+
+    def add_reward_sequence(self, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = "REWARD_SKETCH") -> int:
+        """One float32 a frame (spec 000 section 2.5); several an episode are welcome. Returns the new revision."""
+        self._known(episode_id)
+        sequence = new_episode_id()
+        with self._write() as c:
+            number = self._annotate(c, episode_id, "reward_sequence", task, sequence, user)
+            c.execute(insert(s.reward_sequences).values(
+                episode_id=episode_id, sequence_id=sequence, task=task, type=kind, user=user, revision=number,
+                values=np.ascontiguousarray(values, dtype="<f4").tobytes(),
+            ))
+        return number
+
+    def reward_sequences(self, episode_id: str, task: str | None = None, revision: int | None = None) -> list[tuple[str, str, str, np.ndarray]]:
+        """(task, type, user, float32 [frames]) in order of revision, at most up to `revision`."""
+        t = s.reward_sequences
+        query = select(t.c.task, t.c.type, t.c.user, t.c["values"]).where(t.c.episode_id == episode_id).order_by(t.c.revision)
+        if task is not None:
+            query = query.where(t.c.task == task)
+        if revision is not None:
+            query = query.where(t.c.revision <= revision)
+        with self._engine.begin() as c:
+            return [(a, b, u, np.frombuffer(v, dtype="<f4").copy()) for a, b, u, v in c.execute(query)]
+
+    def annotations(self, episode_id: str, revision: int | None = None) -> list[Annotation]:
+        t = s.annotations
+        query = select(t).where(t.c.episode_id == episode_id).order_by(t.c.revision)
+        if revision is not None:
+            query = query.where(t.c.revision <= revision)
+        with self._engine.begin() as c:
+            return [Annotation(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], r[6]) for r in c.execute(query)]
+
+    def tags_of(self, episode_id: str, revision: int | None = None) -> list[str]:
+        """Sorted; at a revision, as they were then."""
+        present: dict[str, bool] = {a.name: bool(a.value) for a in self.annotations(episode_id, revision) if a.kind == "tag"}
+        return sorted(n for n, p in present.items() if p)
+
+    def totals(self) -> list[dict[str, Any]]:
+        """Episodes, steps and hours by task and source (spec 000 line 31)."""
+        e = s.episodes.c
+        query = (
+            select(e.task, e.source, e.kind, func.count(), func.sum(e.steps), func.sum(e.duration), func.sum(e.lost))
+            .group_by(e.task, e.source, e.kind).order_by(e.task, e.source, e.kind)
+        )
+        with self._engine.begin() as c:
+            names = ("task", "source", "kind", "episodes", "steps", "seconds", "lost")
+            return [dict(zip(names, (*r[:3], int(r[3]), int(r[4]), float(r[5]), int(r[6])), strict=True)) for r in c.execute(query)]
+
+
+def _sqlite_connect(connection: Any, _record: Any) -> None:
+    # The driver's own transactions begin late and fail when they upgrade; ours begin where we say (see _sqlite_begin).
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def _reason(error: DBAPIError) -> str:
+    return " ".join(str(error.orig).split())[:300]
+
+
+def engine_of(catalogue: Catalogue) -> Engine:
+    """For tools that read the published schema directly."""
+    return catalogue._engine

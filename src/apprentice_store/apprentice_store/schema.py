@@ -1,0 +1,88 @@
+"""The catalogue's tables. The first five carry the published names (spec 000 section 2.5), so that its tools find what they expect."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+schema_version = Table("SchemaVersion", metadata, Column("version", Integer, primary_key=True))
+
+episodes = Table(
+    "Episodes",
+    metadata,
+    Column("EpisodeId", String(26), key="episode_id", primary_key=True),
+    Column("TaskId", String(200), key="task", nullable=False, index=True),
+    Column("DataPath", Text, key="data_path", nullable=False),
+    Column("Timestamp", BigInteger, key="timestamp", nullable=False, index=True),
+    Column("EpisodeType", String(40), key="episode_type", nullable=False),
+    Column("StoreId", String(26), key="store_id", nullable=False, index=True),
+    Column("Kind", String(20), key="kind", nullable=False),
+    Column("Cell", String(200), key="cell", nullable=False),
+    Column("Robot", String(200), key="robot", nullable=False),
+    Column("Source", String(200), key="source", nullable=False, index=True),
+    Column("BundleId", String(64), key="bundle_id", nullable=False),
+    Column("ResetMode", String(20), key="reset_mode", nullable=False),
+    Column("InitialState", String(200), key="initial_state", nullable=False),
+    Column("Seed", BigInteger, key="seed"),
+    Column("Continues", String(26), key="continues", nullable=False),
+    Column("Pace", String(20), key="pace", nullable=False),
+    Column("ActionSpace", String(200), key="action_space", nullable=False),
+    Column("Steps", Integer, key="steps", nullable=False),
+    Column("Success", Boolean, key="success"),
+    Column("Terminated", Boolean, key="terminated", nullable=False),
+    Column("Truncated", Boolean, key="truncated", nullable=False),
+    Column("Reason", String(200), key="reason", nullable=False),
+    Column("Lost", BigInteger, key="lost", nullable=False),
+    Column("Hash", String(64), key="hash", nullable=False),
+    Column("Started", BigInteger, key="started", nullable=False),
+    Column("Duration", Float, key="duration", nullable=False),
+    Column("Metadata", Text, key="metadata_json", nullable=False),
+)
+
+tags = Table("Tags", metadata, Column("Name", String(200), key="name", primary_key=True))
+
+episode_tags = Table(
+    "EpisodeTags",
+    metadata,
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", primary_key=True),
+    Column("Tag", String(200), ForeignKey("Tags.name"), key="tag", primary_key=True),
+)
+
+reward_sequences = Table(
+    "RewardSequences",
+    metadata,
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", nullable=False),
+    Column("RewardSequenceId", String(26), key="sequence_id", primary_key=True),
+    Column("RewardTaskId", String(200), key="task", nullable=False),
+    Column("Type", String(40), key="type", nullable=False),
+    Column("User", String(200), key="user", nullable=False),
+    Column("Values", LargeBinary, key="values", nullable=False),
+    Column("Revision", BigInteger, key="revision", nullable=False),
+    Index("RewardSequencesByEpisode", "episode_id", "task"),
+)
+
+archive_files = Table(
+    "ArchiveFiles",
+    metadata,
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", primary_key=True),
+    Column("ArchiveFile", Text, key="file", primary_key=True),
+)
+
+annotations = Table(
+    "Annotations",
+    metadata,
+    Column("Revision", BigInteger, key="revision", primary_key=True, autoincrement=False),
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", nullable=False, index=True),
+    Column("Kind", String(40), key="kind", nullable=False),
+    Column("Name", String(200), key="name", nullable=False),
+    Column("Value", Text, key="value", nullable=False),
+    Column("Author", String(200), key="author", nullable=False),
+    Column("Created", BigInteger, key="created", nullable=False),
+)
+"""Append-only. Kinds: tag (true, false), success (true, false, null), note, reward_sequence (its id)."""
+
+revision = Table("Revision", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
+"""One row. Raised inside the transaction of an annotation, so that revisions become visible in their order on every database."""
