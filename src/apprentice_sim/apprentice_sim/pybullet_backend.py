@@ -55,6 +55,11 @@ class PyBulletBackend:
     def _release_motors(self) -> None:
         p.setJointMotorControlArray(self._robot, self._arm, p.VELOCITY_CONTROL, forces=[0.0] * self._n, physicsClientId=self._client)
 
+    @property
+    def stamp(self) -> float:
+        """Time of the present state, s."""
+        return self.start + self.steps * self.period
+
     def read(self) -> ArmState:
         """Measured state of the last physics step; effort is what the motors gave in it."""
         states = p.getJointStates(self._robot, self._read, physicsClientId=self._client)
@@ -65,8 +70,9 @@ class PyBulletBackend:
         if self._torque is not None:
             # A torque given from outside is no motor's, so PyBullet reports zero for it.
             effort[:n] = self._torque
-        stamp = self.start + self.steps * self.period
-        wrench = np.array(states[m][2])
+        stamp = self.stamp
+        # Bullet gives what the arm does to the tool; the suite's sign is on the tool by the world.
+        wrench = -np.array(states[m][2])
         return ArmState(stamp, position[:n], velocity[:n], effort[:n], position[n:m], velocity[n:m], effort[n:m], wrench, stamp)
 
     def command_torque(self, torque: np.ndarray) -> None:

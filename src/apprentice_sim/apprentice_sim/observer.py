@@ -1,0 +1,72 @@
+"""Observations of a simulated cell: proprioception from the loop, images from the renderer, with injected delay and jitter."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from apprentice_control.arm_loop import ArmLoop
+from apprentice_core.config import CameraConfig, Timing
+from apprentice_core.spaces import Observation
+from apprentice_sim.pybullet_backend import PyBulletBackend
+from apprentice_sim.renderer import Renderer
+
+
+@dataclass(frozen=True)
+class Capture:
+    """An observation and when it was acquired, s."""
+
+    observation: Observation
+    stamp: float
+
+
+class Observer:
+    """Captures at the moment that the policy is to see `observation_delay` (and up to `jitter` more, seeded) later."""
+
+    def __init__(self, loop: ArmLoop, backend: PyBulletBackend, cameras: Mapping[str, CameraConfig], timing: Timing, seed: int):
+        self.loop, self.backend, self.timing = loop, backend, timing
+        self.renderer = Renderer(backend.world, cameras)
+        self._rng = np.random.default_rng([seed, 7])
+        self._history: deque[Capture] = deque(maxlen=2 + int((timing.observation_delay + timing.jitter) / timing.control_period))
+        self._whole = 0
+
+    def proprioception(self) -> Observation:
+        """Joints, gripper, tool and wrench at this moment, float32."""
+        state = self.backend.read()
+        pose, twist = self.loop.tool_at(state.position, state.velocity)
+        arrays = {
+            "joints/position": state.position, "joints/velocity": state.velocity, "joints/effort": state.effort,
+            "gripper/position": state.gripper_position, "gripper/velocity": state.gripper_velocity, "gripper/effort": state.gripper_effort,
+            "tool/pose": pose, "tool/twist": twist, "wrist/wrench": self.loop.wrench,
+        }
+        return {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
+
+    def capture(self) -> Capture:
+        observation = self.proprioception()
+        for name in self.renderer.cameras:
+            observation[f"camera/{name}"] = self.renderer.render(name)
+        return Capture(observation, self.backend.stamp)
+
+    def restart(self) -> None:
+        """A new episode: nothing older than now is seen."""
+        self._history.clear()
+        self._history.append(self.capture())
+        self._whole = 0
+
+    def next_capture(self, steps: int) -> int:
+        """After how many of a period's physics steps to capture; draws the delay of that observation."""
+        delay = self.timing.observation_delay + (self._rng.uniform(0.0, self.timing.jitter) if self.timing.jitter else 0.0)
+        late = round(delay / self.backend.period)
+        self._whole, part = divmod(late, steps)
+        return steps - part
+
+    def take(self) -> None:
+        self._history.append(self.capture())
+
+    @property
+    def current(self) -> Capture:
+        """What the policy sees now."""
+        return self._history[-1 - min(self._whole, len(self._history) - 1)]

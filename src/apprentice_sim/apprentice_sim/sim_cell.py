@@ -1,0 +1,326 @@
+"""SimCell: a simulated cell in this process (contract 1), through the same ArmLoop as the robot's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from apprentice_control.arm_loop import AppliedRecord, ArmCommand, ArmLoop
+from apprentice_control.kinematics import Kinematics
+from apprentice_control.scripted import HomeReset, RandomWatcher, make_expert
+from apprentice_core.cell import ActionSource, EpisodeRef, EpisodeRequest, EpisodeSink, ResetRequest, ResetResult, StepResult
+from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
+from apprentice_core.config import CellConfig, TaskConfig, load_cell, load_robot, load_task
+from apprentice_core.episode import (
+    EpisodeContext,
+    EpisodeKind,
+    EpisodeOutcome,
+    RewardValue,
+    Segment,
+    StepRecord,
+    new_episode_id,
+)
+from apprentice_core.errors import ApprenticeError
+from apprentice_core.reward import RewardBatch, RewardSource
+from apprentice_core.scheduler import SingleTask
+from apprentice_core.spaces import ActionSpace, Observation, observation_digest
+from apprentice_core.tasks import ScriptedReward, make_task
+from apprentice_sim.observer import Observer
+from apprentice_sim.pybullet_backend import PyBulletBackend
+from apprentice_sim.scenes import make_scene
+from apprentice_sim.world import World, WorldState
+
+Arrays = dict[str, np.ndarray]
+ABORTS = ("retreat", "stop")
+RESET_STEPS = 120
+"""control periods that the way home may take (ours)"""
+SETTLE_STEPS = 3
+"""control periods of rest after placing the objects (ours)"""
+
+
+class SimCell:
+    """Contract Cell. Sources act in this process; every action goes through the ArmLoop, 1 kHz inside.
+
+    `sources`: name -> ActionSource; `expert` and `random_watcher` are there unless given otherwise. `cameras`: `agent`, `all`, names, or
+    False for none. `rewards`: the task's scripted reward where None. `sink` takes episodes (and resets, with `record_resets`).
+    """
+
+    def __init__(
+        self, cell: CellConfig | str = "sawyer_lift", task: TaskConfig | str = "lift", seed: int = 0,
+        sources: Mapping[str, ActionSource] | None = None, rewards: Sequence[RewardSource] | None = None, sink: EpisodeSink | None = None,
+        cameras: str | Sequence[str] | bool = "agent", record_resets: bool = False,
+    ):
+        self.cell = load_cell(cell) if isinstance(cell, str) else cell
+        self.task_config = load_task(task) if isinstance(task, str) else task
+        self.profile = load_robot(self.cell.robot)
+        self.task = make_task(self.task_config)
+        self.sink, self.record_resets = sink, record_resets
+        self.rewards = [ScriptedReward(self.task)] if rewards is None else list(rewards)
+        self._rng = np.random.default_rng(seed)
+        names = choose_cameras(self.cell, self.task_config, {True: "agent", False: "none"}[cameras] if isinstance(cameras, bool) else cameras)
+        scene = make_scene(self.cell.scene, self.task_config)
+        self.world = World(self.profile, rate=self.cell.physics_rate, scene=scene)
+        self.backend = PyBulletBackend(self.profile, self.world, start=time.time())
+        timing = self.cell.timing
+        limits = effective_limits(self.profile, self.cell, self.task_config)
+        self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
+        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed)
+        self.spec = make_cell_spec(
+            self.profile, self.cell, self.task_config, names, [o.name for o in scene.objects], sorted(PyBulletBackend.capabilities | {"render_goal"}),
+        )
+        space, period = self.spec.action_space, timing.control_period
+        self.sources: dict[str, ActionSource] = {
+            "expert": make_expert(self.profile, self.task_config, space, period, seed=seed),
+            "random_watcher": RandomWatcher(self.profile, period, space, seed),
+            **(sources or {}),
+        }
+        self._home = HomeReset(self.profile, Kinematics(self.profile), period)
+        self._steps_per_period = round(period / self.backend.period)
+        self._step_id = time.time_ns()
+        self._first: Arrays = {}
+        self._first_observation: Observation = {}
+        self._steps, self._length = 0, self.task_config.horizon
+        self.loop.engage()
+        self.world.reset_scene(seed=int(self._rng.integers(2**31)))
+        self._rest(SETTLE_STEPS)
+        self._home_joints = self.backend.read().position.copy()
+        self._begin(self.task_config.horizon)
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def observe(self) -> Observation:
+        """What a policy sees now (delayed by the timing of the cell)."""
+        return self.observer.current.observation
+
+    def privileged(self) -> Arrays:
+        """object/<name>/pose [7] and /twist [6], float32, at this moment."""
+        out: Arrays = {}
+        for name, (pose, twist) in self.world.objects().items():
+            out[f"object/{name}/pose"] = pose.astype(np.float32)
+            out[f"object/{name}/twist"] = twist.astype(np.float32)
+        return out
+
+    def save_state(self) -> WorldState:
+        return self.world.save_state()
+
+    def restore_state(self, state: WorldState) -> None:
+        """The physics goes back; the loop starts anew from there. ApprenticeError when the objects are others."""
+        self.world.restore_state(state)
+        self.loop.engage()
+        self.observer.restart()
+
+    def render_goal(self, state: WorldState) -> Arrays:
+        """camera/<name> -> image of a saved state; the present state is kept."""
+        present = self.world.save_state()
+        try:
+            self.world.restore_state(state)
+            return {f"camera/{n}": self.observer.renderer.render(n) for n in self.observer.renderer.cameras}
+        finally:
+            self.world.restore_state(present)
+            self.world.drop_state(present)
+
+    def close(self) -> None:
+        self.backend.close()
+
+    # -- reset -------------------------------------------------------------------------------------------------------
+
+    def reset(self, request: ResetRequest = ResetRequest()) -> ResetResult:
+        """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries."""
+        begun = time.perf_counter()
+        if request.mode == "operator":
+            return ResetResult(False, 0, 0.0, "no operator stands at a simulated cell")
+        reason, tries = "", 1
+        seed = int(self._rng.integers(2**31)) if request.seed is None else request.seed
+        for tries in range(1, 4) if request.mode != "none" else ():
+            reason = self._reset_once(request, seed + (tries - 1) * 1_000_003)
+            if not reason:
+                break
+        self._begin(self.task_config.horizon)
+        return ResetResult(not reason, tries, time.perf_counter() - begun, reason)
+
+    def _reset_once(self, request: ResetRequest, seed: int) -> str:
+        """'' when the reset is verified, else what is wrong."""
+        if request.mode in ("robot", "full"):
+            if self.loop.state != "running":
+                self.loop.engage()
+            self._home.reset(EpisodeContext(new_episode_id(), self.task_config.name, kind="reset"))
+            if not self._drive_home():
+                return "the arm did not get home"
+            # What is left of the approach (micrometres) would make a start depend on the episode before it.
+            self.world.set_robot(self._home_joints, self.profile.gripper.open)
+            self.loop.engage()
+        if request.mode in ("scene", "full"):
+            self.world.reset_scene(request.initial_state, seed)
+        placed = self.world.objects()
+        self._rest(SETTLE_STEPS)
+        self.loop.tare()
+        if request.mode == "robot":
+            return ""
+        for name, (pose, twist) in self.world.objects().items():
+            if np.linalg.norm(pose[:3] - placed[name][0][:3]) > 0.005 or np.linalg.norm(twist[:3]) > 0.02:
+                return f"object {name} does not rest where it was placed"
+        return ""
+
+    def _drive_home(self) -> bool:
+        recorded = self.sink if self.record_resets else None
+        if recorded is not None:
+            self._begin(RESET_STEPS)
+            context = self._context("reset", self._home.name, EpisodeRequest(self.task_config.name, self._home.name), RESET_STEPS, None)
+            return self._roll(context, self._home, recorded, False).reason == "source_done"
+        for _ in range(RESET_STEPS):
+            answer = self._home.act(self.observer.proprioception(), Segment(mode="reset"))
+            if answer.request_end:
+                return True
+            self._advance(answer.values, self._home.action_space, self._home.name, "", look=False)
+        return False
+
+    def _rest(self, periods: int) -> None:
+        """Nobody drives; the gripper opens."""
+        values = self.spec.action_space.neutral()
+        values[-1] = -1.0
+        for _ in range(periods):
+            self._advance(values, self.spec.action_space, "reset", "", look=False)
+
+    def _begin(self, length: int) -> None:
+        self.observer.restart()
+        self._first, self._first_observation = self.privileged(), self.observe()
+        self._steps, self._length = 0, length
+
+    # -- stepping ----------------------------------------------------------------------------------------------------
+
+    def _advance(self, values: np.ndarray, space: ActionSpace, source: str, episode_id: str, look: bool = True) -> AppliedRecord:
+        """One control period under an answer; captures the next observation on the way if `look`."""
+        self._step_id += 1
+        loop, backend, n = self.loop, self.backend, self._steps_per_period
+        at = self.observer.next_capture(n) if look else n + 1
+        loop.submit(ArmCommand(self._step_id, episode_id, source, space, values))
+        for i in range(1, n + 1):
+            loop.tick()
+            backend.advance()
+            if i == at:
+                self.observer.take()
+        return loop.applied()
+
+    def step(self, action: np.ndarray) -> StepResult:
+        """One control period; `action` is normalised, in the spec's space. Terminates on a safety abort, truncates at the horizon."""
+        before = self.observe()
+        values, fault = self.spec.action_space.clean(action)
+        applied = self._advance(values, self.spec.action_space, "step", "")
+        privileged = self.privileged()
+        rewards = self._rewards(before, applied.executed, privileged)
+        self._steps += 1
+        aborted = applied.outcome in ABORTS
+        info: dict[str, Any] = {"success": any(r.success for r in rewards.values()), "outcome": applied.outcome, "fault": fault}
+        return StepResult(
+            self.observe(), {k: r.value for k, r in rewards.items()}, aborted or any(r.terminal for r in rewards.values()),
+            self._steps >= self._length, applied.reason, applied.executed, privileged, info,
+        )
+
+    def _rewards(self, before: Observation, executed: np.ndarray, privileged: Arrays) -> dict[str, RewardValue]:
+        def one(arrays: Mapping[str, np.ndarray]) -> Arrays:
+            return {k: v[None] for k, v in arrays.items()}
+
+        out: dict[str, RewardValue] = {}
+        count = np.array([self._steps]), np.array([self._length])
+        for source in self.rewards:
+            hidden = {"next_privileged": one(privileged), "first_privileged": one(self._first)} if source.needs_privileged else {}
+            batch = RewardBatch(one(before), executed[None], one(self.observe()), *count, first=one(self._first_observation), **hidden)
+            for name, r in source.compute_reward(batch).items():
+                out[f"{source.name}/{name}"] = RewardValue(
+                    float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id,
+                )
+        return out
+
+    # -- episodes ----------------------------------------------------------------------------------------------------
+
+    def run(self, request: EpisodeRequest) -> EpisodeRef:
+        """One episode driven by `request.source`; ApprenticeError for an unknown source or another task."""
+        if request.source not in self.sources:
+            raise ApprenticeError(f"no source named {request.source!r}; known: {', '.join(self.sources)}")
+        if request.task not in ("", self.task_config.name):
+            raise ApprenticeError(f"this cell was set up for task {self.task_config.name}, not {request.task}")
+        seed = request.reset.seed
+        if seed is None and not request.reset.initial_state:
+            seed = int(self._rng.integers(2**31))
+        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed))
+        if not result.ok:
+            return EpisodeRef("", "", 0, False, False, True, f"reset_failed: {result.reason}")
+        steps = request.steps or self.task_config.horizon
+        self._begin(steps)
+        context = self._context("episode", request.source, request, steps, seed)
+        return self._roll(context, self.sources[request.source], self.sink if request.record else None, request.end_on_success)
+
+    def _context(self, kind: EpisodeKind, source: str, request: EpisodeRequest, steps: int, seed: int | None) -> EpisodeContext:
+        metadata = {
+            "reset_mode": request.reset.mode, "continues": request.continues, "tags": list(request.tags), "horizon": steps, "pace": "in_process",
+            "reward_sources": [r.name for r in self.rewards], "record": request.record, "deterministic": True, **request.metadata,
+        }
+        return EpisodeContext(
+            new_episode_id(), self.task_config.name, kind, seed, source, request.reset.initial_state, steps, bool(metadata["deterministic"]), metadata,
+        )
+
+    def _roll(self, context: EpisodeContext, source: ActionSource, sink: EpisodeSink | None, end_on_success: bool) -> EpisodeRef:
+        scheduler = SingleTask()
+        segment = scheduler.begin(context)
+        source.reset(context)
+        if sink is not None:
+            sink.start(context, self.spec)
+        outcome, success, observed = EpisodeOutcome(False, True, "horizon"), False, self.privileged()
+        try:
+            for step in range(context.horizon):
+                capture = self.observer.current
+                record = self._one_step(step, capture.observation, capture.stamp, segment, context, source, observed, end_on_success)
+                if record is None:
+                    outcome = EpisodeOutcome(False, True, "source_done")
+                    break
+                if sink is not None:
+                    sink.step(capture.observation, record, capture.stamp)
+                observed = dict(record.next_privileged)
+                succeeded = any(r.success for r in record.rewards.values())
+                success = success or succeeded
+                if record.discount == 0.0:
+                    reason = record.reason if record.outcome in ABORTS else "success" if succeeded else "terminal"
+                    outcome = EpisodeOutcome(True, False, reason)
+                    break
+                segment = scheduler.next(self.observe(), {k: r.value for k, r in record.rewards.items()}) or segment
+            outcome = EpisodeOutcome(outcome.terminated, outcome.truncated, outcome.reason, success if context.kind == "episode" else None)
+            scheduler.end(outcome)
+            path = "" if sink is None else sink.end(self.observe(), outcome, self.observer.current.stamp)
+        except BaseException:
+            abort = getattr(sink, "abort", None)
+            if abort is not None:
+                abort("interrupted")
+            raise
+        return EpisodeRef(context.episode_id, path, self._steps, success, outcome.terminated, outcome.truncated, outcome.reason)
+
+    def _one_step(
+        self, step: int, observation: Observation, stamp: float, segment: Segment, context: EpisodeContext, source: ActionSource,
+        observed: Arrays, end_on_success: bool,
+    ) -> StepRecord | None:
+        """Asks, acts, rewards. None: the source has asked to end."""
+        space: ActionSpace = getattr(source, "action_space", self.spec.action_space)
+        received = time.time_ns()
+        answer = source.act(observation, segment, observed if source.needs_privileged else None)
+        answered = time.time_ns()
+        if answer.request_end:
+            return None
+        values, fault = space.clean(answer.values)
+        zero = np.zeros(space.size, dtype=np.float32)
+        noise = zero if answer.noise is None else np.asarray(answer.noise, dtype=np.float32)
+        mixed = np.clip(values + noise, -1.0, 1.0).astype(np.float32)
+        applied = self._advance(mixed, space, source.name, context.episode_id)
+        privileged = self.privileged()
+        rewards = self._rewards(observation, applied.executed, privileged)
+        self._steps += 1
+        ends = applied.outcome in ABORTS or any(r.terminal or (end_on_success and r.success) for r in rewards.values())
+        return StepRecord(
+            step_id=self._step_id, step=step, stamp=stamp, segment=segment, actor=source.name,
+            actions={"source": values, "base": zero, "residual": zero, "noise": noise, "mixed": mixed, "executed": applied.executed},
+            action_space=space.name, action_space_hash=space.hash, discount=0.0 if ends else 1.0, rewards=rewards, outcome=applied.outcome,
+            reason=applied.reason, privileged=observed, next_privileged=privileged, stages=applied.stages, bundle_id=source.bundle_id,
+            digest=observation_digest(observation), fault=answer.fault or fault, received=received, inference_start=received,
+            inference_end=answered, sent=answered, applied=answered,
+        )
