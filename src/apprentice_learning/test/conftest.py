@@ -50,7 +50,7 @@ def columns(episodes) -> ArrayColumns:
     return ArrayColumns.from_episodes(episodes)
 
 
-def train_config(algorithm: str, **changes) -> TrainConfig:
+def _train_config(algorithm: str, **changes) -> TrainConfig:
     fields = {
         "name": "test", "steps": 6, "batch": 8, "learner": {"algorithm": algorithm, "settings": {}},
         "network": {"cameras": [CAMERA], "proprio": ["tool/pose"], "encoder": "tiny", "proprio_embedding": 8, "hidden": [16, 16]},
@@ -62,3 +62,9 @@ def train_config(algorithm: str, **changes) -> TrainConfig:
         "random_shift": 2, "log_every": 2, "validate_every": 4, "checkpoint_every": 3,
     }
     return TrainConfig.model_validate(fields | changes)
+
+
+@pytest.fixture(scope="session")
+def train_config():
+    """Builds a small TrainConfig: train_config(algorithm, **changes)."""
+    return _train_config
