@@ -5,6 +5,7 @@ Sign convention of the suite: on the tool, by the world, expressed in the sensor
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,8 +36,10 @@ class WrenchFilter:
     value: np.ndarray | None = None
     saturated: bool = False
     stuck: bool = False
-    _last: np.ndarray | None = None
+    _last: list[float] | None = None
     _same: int = 0
+    _dt: float = -1.0
+    _alpha: float = 1.0
 
     def compensate(self, raw: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Takes the payload's weight out; `rotation` is the sensor frame in the base frame, [3, 3]."""
@@ -57,17 +60,35 @@ class WrenchFilter:
         self.value = None
 
     def update(self, raw: np.ndarray, rotation: np.ndarray, dt: float) -> np.ndarray:
-        """One sample; raises ValueError on NaN or infinity, which the caller treats as a stale sensor."""
-        if not np.isfinite(raw).all():
+        """One sample; raises ValueError on NaN or infinity, which the caller treats as a stale sensor.
+
+        Plain floats: at six numbers they cost a third of what numpy does, and this runs at 1 kHz.
+        """
+        sample = raw.tolist()
+        fx, fy, fz, tx, ty, tz = sample
+        total = fx + fy + fz + tx + ty + tz
+        if total - total != 0.0:
             raise ValueError("wrench holds NaN or infinity")
-        self._same = self._same + 1 if self._last is not None and np.array_equal(raw, self._last) else 0
-        self._last = raw.copy()
+        self._same = self._same + 1 if sample == self._last else 0
+        self._last = sample
         self.stuck = self._same >= self.config.stuck_samples
-        self.saturated = bool(np.max(np.abs(raw[:3])) >= self.config.saturation)
-        clean = self.compensate(raw, rotation) - self.bias
+        top = self.config.saturation
+        self.saturated = not (-top < fx < top and -top < fy < top and -top < fz < top)
+        mass = self.config.payload_mass
+        if mass != 0.0:
+            down = rotation[2].tolist()
+            wx, wy, wz = (mass * -GRAVITY * d for d in down)
+            cx, cy, cz = self.config.payload_com
+            sample = [fx - wx, fy - wy, fz - wz, tx - (cy * wz - cz * wy), ty - (cz * wx - cx * wz), tz - (cx * wy - cy * wx)]
+        clean = np.array(sample)
+        clean -= self.bias
         if self.value is None or self.config.cutoff <= 0:
             self.value = clean
         else:
-            alpha = 1.0 - np.exp(-2.0 * np.pi * self.config.cutoff * dt)
-            self.value = self.value + alpha * (clean - self.value)
+            if dt != self._dt:
+                self._dt, self._alpha = dt, 1.0 - math.exp(-2.0 * math.pi * self.config.cutoff * dt)
+            clean -= self.value
+            clean *= self._alpha
+            clean += self.value
+            self.value = clean
         return self.value

@@ -1,0 +1,156 @@
+"""From a normalised action to a joint target: the stages of the safety chain in their order, for each action space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pinocchio as pin
+
+from apprentice_control.differential_ik import DifferentialIK
+from apprentice_control.kinematics import Kinematics
+from apprentice_control.safety import (
+    ActionGate,
+    ForceGate,
+    JointLimiter,
+    JointVelocityCap,
+    Motion,
+    RotationClamp,
+    StageRecord,
+    VelocityCap,
+    WorkspaceBox,
+)
+from apprentice_control.setpoint import JointSetpoint
+from apprentice_core.config import Limits, RobotProfile
+from apprentice_core.errors import ConfigError
+from apprentice_core.spaces import ActionSpace
+
+LEASH_POSITION, LEASH_ROTATION, LEASH_JOINT = 0.015, 0.1, 0.1
+"""m, rad, rad: how far the reference may run ahead of the measured arm, so that a blocked arm builds no force (ours)"""
+BULGE = 3e-4
+"""m per (0.1 s)^2: what a joint-space move at full speed bulges out between two tool positions (ours, measured)"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Joint `target` [n] at the end of the control period; `gripper`: > 0 close, < 0 open, 0 leave; actions normalised float32."""
+
+    target: np.ndarray
+    gripper: float
+    mixed: np.ndarray
+    executed: np.ndarray
+    stages: list[StageRecord]
+
+
+class ActionChain:
+    """The stages with the effective `limits` (complete, see RobotProfile)."""
+
+    def __init__(self, profile: RobotProfile, limits: Limits, kinematics: Kinematics, period: float):
+        box, rotation, speeds = limits.workspace, limits.rotation, limits.joint_velocity
+        linear, angular = limits.linear_velocity, limits.angular_velocity
+        soft, hard, margin = limits.force_soft, limits.force_hard, limits.joint_margin
+        if box is None or rotation is None or speeds is None or linear is None or angular is None or soft is None or hard is None:
+            raise ConfigError(profile.name, "limits", "must be complete")
+        if len(speeds) != kinematics.n:
+            raise ConfigError(profile.name, "limits.joint_velocity", f"{len(speeds)} numbers for {kinematics.n} joints")
+        self.kinematics, self.period, self.joints = kinematics, period, profile.arm_joints
+        velocity = np.minimum(np.array(speeds), kinematics.velocity)
+        home = np.array(profile.home)
+        self.home_pose = kinematics.forward(home)
+        lower, upper = kinematics.lower + (margin or 0.0), kinematics.upper - (margin or 0.0)
+        if (home < lower).any() or (home > upper).any():
+            raise ConfigError(profile.name, "home", "outside the joint limits with their margin")
+        self.gate = ActionGate()
+        self.cap = VelocityCap(linear, angular, limits.displacement, period)
+        self.joint_cap = JointVelocityCap(velocity)
+        self.box = WorkspaceBox(box, BULGE * (period / 0.1) ** 2)
+        self.rotation = RotationClamp(rotation, self.home_pose.rotation, angular)
+        self.force = ForceGate(soft, hard)
+        self.limiter = JointLimiter(DifferentialIK(kinematics, lower, upper, home), velocity, self.cap.bound)
+        self._usable: dict[ActionSpace, str] = {}
+
+    def unusable(self, space: ActionSpace) -> str:
+        """'' or why this chain cannot act in `space`."""
+        if space not in self._usable:
+            names = [d.name for d in space.dimensions]
+            wanted = {
+                "cartesian_velocity_gripper": ["vx", "vy", "vz", "wx", "wy", "wz", "gripper"],
+                "cartesian_displacement": ["dx", "dy", "dz"],
+                "joint_velocity_gripper": [*self.joints, "gripper"],
+            }.get(space.name)
+            fault = "" if names == wanted else f"action space {space.name!r} with {', '.join(names)} is not one of this arm's"
+            self._usable[space] = fault
+        return self._usable[space]
+
+    def plan(self, space: ActionSpace, values: object, setpoint: JointSetpoint, measured: np.ndarray, force: np.ndarray) -> Plan:
+        """Runs every stage on one action. `measured` [n] joints; `force` [3] on the tool by the world, base frame, N."""
+        mixed, gate = self.gate(space, values)
+        si = space.to_si(mixed)
+        if space.name == "joint_velocity_gripper":
+            return self._joint(space, mixed, si, gate, setpoint, measured, force)
+        return self._cartesian(space, mixed, si, gate, setpoint, measured, force)
+
+    def _cartesian(
+        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, gate: StageRecord, setpoint: JointSetpoint, measured: np.ndarray,
+        force: np.ndarray,
+    ) -> Plan:
+        displacement = space.name == "cartesian_displacement"
+        twist = np.concatenate([si / self.period, np.zeros(3)]) if displacement else si[:6]
+        position, rotation = self._leash(setpoint.goal, measured)
+        motion = Motion(position, rotation, twist, self.period, force)
+        stages = [gate, self.cap(motion), self.box(motion), self.rotation(motion), self.force(motion)]
+        target, ik = self.limiter.solve(motion, setpoint.goal)
+        target, limit = self.limiter.limit(target, setpoint.position, self.period)
+        done = motion.twist
+        if ik.changed or limit.changed:
+            reached = self.kinematics.forward(target)
+            done = np.concatenate([reached.position - position, pin.log3(reached.rotation @ rotation.T)]) / self.period
+        executed = mixed.copy()
+        if any(s.changed for s in (*stages[1:], ik, limit)):
+            if displacement:
+                executed = space.from_si(done[:3] * self.period)
+            else:
+                executed[:6] = space.from_si(np.concatenate([done, [0.0]]))[:6]
+        return Plan(target, 0.0 if displacement else float(mixed[6]), mixed, executed, [*stages, ik, limit])
+
+    def _joint(
+        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, gate: StageRecord, setpoint: JointSetpoint, measured: np.ndarray,
+        force: np.ndarray,
+    ) -> Plan:
+        speed, cap = self.joint_cap(si[:-1])
+        reference = np.minimum(np.maximum(setpoint.goal, measured - LEASH_JOINT), measured + LEASH_JOINT)
+        target = reference + speed * self.period
+        first, last = self.kinematics.forward(reference), self.kinematics.forward(target)
+        twist = np.concatenate([last.position - first.position, pin.log3(last.rotation @ first.rotation.T)]) / self.period
+        motion = Motion(first.position, first.rotation, twist, self.period, force)
+        stages = [gate, cap, self.box(motion), self.rotation(motion), self.force(motion)]
+        if any(s.changed for s in stages[2:]):
+            target, ik = self.limiter.solve(motion, target)
+        else:
+            ik = StageRecord("ik", tuple(target.tolist()), tuple(target.tolist()), False)
+        target, limit = self.limiter.limit(target, setpoint.position, self.period)
+        executed = mixed.copy()
+        if any(s.changed for s in (*stages[1:], ik, limit)):
+            executed[:-1] = space.from_si(np.concatenate([(target - reference) / self.period, [0.0]]))[:-1]
+        return Plan(target, float(mixed[-1]), mixed, executed, [*stages, ik, limit])
+
+    def _leash(self, goal: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The reference pose: the last commanded one, drawn in to within the leash of the measured one."""
+        commanded, actual = self.kinematics.forward(goal), self.kinematics.forward(measured)
+        position, rotation = commanded.position, commanded.rotation
+        ahead = position - actual.position
+        distance = float(np.linalg.norm(ahead))
+        if distance > LEASH_POSITION:
+            position = actual.position + ahead * (LEASH_POSITION / distance)
+        turn = pin.log3(rotation @ actual.rotation.T)
+        angle = float(np.linalg.norm(turn))
+        if angle > LEASH_ROTATION:
+            rotation = pin.exp3(turn * (LEASH_ROTATION / angle)) @ actual.rotation
+        return position, rotation
+
+    def cycles_for(self, start: np.ndarray, target: np.ndarray, share: float, cycle: float) -> int:
+        """Cycles of `cycle` s for a move from `start` to `target` [n] at `share` of the joint limits and within the tool's caps."""
+        first, last = self.kinematics.forward(start), self.kinematics.forward(target)
+        twist = np.concatenate([last.position - first.position, pin.log3(last.rotation @ first.rotation.T)])
+        seconds = max(float(np.max(np.abs(target - start) / (share * self.joint_cap.velocity))), float(np.max(np.abs(twist) / self.cap.bound)))
+        return max(1, int(np.ceil(seconds / cycle)))
