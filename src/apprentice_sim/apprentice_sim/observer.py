@@ -36,7 +36,10 @@ class Observer:
     def proprioception(self) -> Observation:
         """Joints, gripper, tool and wrench at this moment, float32."""
         state = self.backend.read()
-        pose, twist = self.loop.tool_at(state.position, state.velocity)
+        # Not loop.tool: that is one physics step older than what the cameras see.
+        kinematics = self.loop.kinematics
+        placed = kinematics.forward(state.position)
+        pose, twist = np.concatenate([placed.position, placed.quaternion]), kinematics.jacobian(state.position) @ state.velocity
         arrays = {
             "joints/position": state.position, "joints/velocity": state.velocity, "joints/effort": state.effort,
             "gripper/position": state.gripper_position, "gripper/velocity": state.gripper_velocity, "gripper/effort": state.gripper_effort,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from apprentice_control.arm_loop import AppliedRecord, ArmCommand, ArmLoop
+from apprentice_control.arm_command import AppliedRecord, ArmCommand
+from apprentice_control.arm_loop import ArmLoop
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.scripted import HomeReset, RandomWatcher, make_expert
 from apprentice_core.cell import ActionSource, EpisodeRef, EpisodeRequest, EpisodeSink, ResetRequest, ResetResult, StepResult
@@ -144,9 +145,7 @@ class SimCell:
     def _reset_once(self, request: ResetRequest, seed: int) -> str:
         """'' when the reset is verified, else what is wrong."""
         if request.mode in ("robot", "full"):
-            if self.loop.state != "running":
-                self.loop.engage()
-            self._home.reset(EpisodeContext(new_episode_id(), self.task_config.name, kind="reset"))
+            self.loop.engage()
             if not self._drive_home():
                 return "the arm did not get home"
             # What is left of the approach (micrometres) would make a start depend on the episode before it.
@@ -165,16 +164,17 @@ class SimCell:
         return ""
 
     def _drive_home(self) -> bool:
-        recorded = self.sink if self.record_resets else None
-        if recorded is not None:
+        request = EpisodeRequest(self.task_config.name, self._home.name, ResetRequest("none"))
+        context = self._context("reset", self._home.name, request, RESET_STEPS, None)
+        if self.sink is not None and self.record_resets:
             self._begin(RESET_STEPS)
-            context = self._context("reset", self._home.name, EpisodeRequest(self.task_config.name, self._home.name), RESET_STEPS, None)
-            return self._roll(context, self._home, recorded, False).reason == "source_done"
+            return self._roll(context, self._home, self.sink, False).reason == "source_done"
+        self._home.reset(context)
         for _ in range(RESET_STEPS):
             answer = self._home.act(self.observer.proprioception(), Segment(mode="reset"))
             if answer.request_end:
                 return True
-            self._advance(answer.values, self._home.action_space, self._home.name, "", look=False)
+            self._advance(answer.values, self._home.action_space, self._home.name, context.episode_id, look=False)
         return False
 
     def _rest(self, periods: int) -> None:
@@ -202,7 +202,12 @@ class SimCell:
             backend.advance()
             if i == at:
                 self.observer.take()
-        return loop.applied()
+        applied = loop.applied()
+        if applied is None:
+            # With an action delay of a whole period or more nothing has taken effect yet.
+            now, still = time.time_ns(), space.neutral()
+            return AppliedRecord(self._step_id, episode_id, source, "hold", "action_delay", still, still.copy(), [], now, now, backend.stamp)
+        return applied
 
     def step(self, action: np.ndarray) -> StepResult:
         """One control period; `action` is normalised, in the spec's space. Terminates on a safety abort, truncates at the horizon."""
@@ -322,5 +327,5 @@ class SimCell:
             action_space=space.name, action_space_hash=space.hash, discount=0.0 if ends else 1.0, rewards=rewards, outcome=applied.outcome,
             reason=applied.reason, privileged=observed, next_privileged=privileged, stages=applied.stages, bundle_id=source.bundle_id,
             digest=observation_digest(observation), fault=answer.fault or fault, received=received, inference_start=received,
-            inference_end=answered, sent=answered, applied=answered,
+            inference_end=answered, sent=answered, applied=applied.applied,
         )
