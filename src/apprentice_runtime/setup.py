@@ -14,5 +14,17 @@ setup(
     maintainer_email="maintainers@apprentice-robotics.org",
     description="Episode, policy, reward, scripted, teleop, mux, reset, recorder and replay nodes; RosCell.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={
+        "console_scripts": [
+            "episode_node = apprentice_runtime.episode_node:main",
+            "mux_node = apprentice_runtime.mux_node:main",
+            "policy_node = apprentice_runtime.policy_node:main",
+            "recorder_node = apprentice_runtime.recorder_node:main",
+            "replay_node = apprentice_runtime.replay_node:main",
+            "reset_node = apprentice_runtime.reset_node:main",
+            "reward_node = apprentice_runtime.reward_node:main",
+            "scripted_node = apprentice_runtime.scripted_node:main",
+            "teleop_node = apprentice_runtime.teleop_node:main",
+        ],
+    },
 )

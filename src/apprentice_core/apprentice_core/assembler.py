@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,15 @@ class Part:
 
 
 class ObservationAssembler:
-    """Keeps the last `depth` messages of each stream; decodes only what a tick asks for."""
+    """Keeps the last `depth` messages of each stream; decodes only what a tick asks for.
 
-    def __init__(self, streams: Sequence[StreamSpec], robot: JointNames, depth: int = 120):
+    Who takes serialised messages gives `decode(stream, raw) -> message` and uses `put_stamped`.
+    """
+
+    def __init__(
+        self, streams: Sequence[StreamSpec], robot: JointNames, depth: int = 120, decode: Callable[[str, Any], Any] = lambda _, message: message,
+    ):
+        self._decode = decode
         self.streams = {s.name: s for s in streams}
         self._extract = {s.name: extractor(s, robot) for s in streams}
         self._messages: dict[str, deque[tuple[int, Any]]] = {s.name: deque(maxlen=depth) for s in streams}
@@ -32,10 +38,13 @@ class ObservationAssembler:
     def put(self, stream: str, message: Any) -> int:
         """Takes a message with a header; returns its stamp. Messages of one stream come in order of stamp; older ones are dropped."""
         stamp = stamp_ns(message.header.stamp)
+        self.put_stamped(stream, stamp, message)
+        return stamp
+
+    def put_stamped(self, stream: str, stamp: int, message: Any) -> None:
         kept = self._messages[stream]
         if not kept or stamp > kept[-1][0]:
             kept.append((stamp, message))
-        return stamp
 
     def newest(self, not_after: int | None = None) -> dict[str, Part | None]:
         """The newest part of every stream with a stamp <= `not_after` (past only); None where there is none."""
@@ -63,7 +72,7 @@ class ObservationAssembler:
             message = next((m for s, m in reversed(self._messages[name]) if s == stamp), None)
             if message is None:
                 raise KeyError(f"{name} at {stamp}")
-            out.update(self._extract[name](message))
+            out.update(self._extract[name](self._decode(name, message)))
         return out
 
     def clear(self) -> None:

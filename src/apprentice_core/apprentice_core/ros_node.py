@@ -12,6 +12,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
@@ -20,6 +21,7 @@ from rclpy.exceptions import (
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 
 from apprentice_core.errors import ApprenticeError
 
@@ -51,8 +53,8 @@ def _descriptor(p: Param) -> ParameterDescriptor:
 class ApprenticeNode(Node):
     """A node with declared parameters only: an unknown name, a wrong type or a value out of range is refused at start by name."""
 
-    def __init__(self, name: str, parameters: Sequence[Param] = ()):
-        super().__init__(name)
+    def __init__(self, name: str, parameters: Sequence[Param] = (), namespace: str | None = None):
+        super().__init__(name, namespace=namespace)
         self.settings: dict[str, Any] = {}
         known = {p.name for p in parameters} | {"use_sim_time", "start_type_description_service"}
         for given in self._parameter_overrides:
@@ -67,8 +69,13 @@ class ApprenticeNode(Node):
                 raise ApprenticeError(f"{name}: parameter {p.name!r}: {value!r} is not one of {', '.join(p.choices)}")
             self.settings[p.name] = value
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.exit_code = 0
         self._stop = threading.Event()
+
+    def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
+        """A timer of the steady clock, seconds: liveness and deadlines never follow sim time."""
+        return self.create_timer(period, callback, clock=self._steady)
 
     def diagnose(self, task: str, level: int, message: str, values: dict[str, Any]) -> None:
         """Publishes one status; `level` 0 OK, 1 WARN, 2 ERROR, 3 STALE."""

@@ -1,0 +1,435 @@
+"""Owns the tick and the episode: `run_episode`, the joined steps, the events (`EpisodeMachine` decides, this node carries)."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+from apprentice_core.cell import CellSpec
+from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
+from apprentice_core.config import RobotProfile, load_cell, load_robot, load_task
+from apprentice_core.errors import ConfigError
+from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.streams import JointNames
+from apprentice_interfaces.action import RunEpisode
+from apprentice_interfaces.msg import (
+    Action,
+    Applied,
+    EpisodeCommitted,
+    EpisodeEvent,
+    EstopState,
+    Reward,
+    SafetyEvent,
+    Step,
+    Tick,
+    TickMissing,
+)
+from apprentice_interfaces.srv import EndEpisode, ResetScene
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from apprentice_runtime.episode_machine import Committed, EpisodeMachine, EpisodeResult, Goal, MachineRules
+from apprentice_runtime.episode_run import RunRules
+from apprentice_runtime.gate import ObservationGate
+from apprentice_runtime.mux_node import SOURCES
+from apprentice_runtime.ros_convert import (
+    action_from_msg,
+    applied_from_msg,
+    event_to_msg,
+    read_metadata,
+    reward_from_msg,
+    step_to_msg,
+    tick_to_msg,
+    to_time,
+)
+from apprentice_runtime.ros_streams import StreamTaps
+from apprentice_runtime.tick import EventData, StepData, TickPlan
+
+PARAMETERS = (
+    Param("cell", "sawyer_lift", "cell config"),
+    Param("task", "lift", "task config that episodes of this cell run"),
+    Param("pace", "lockstep", "lockstep: a barrier; realtime: the wall clock", choices=("lockstep", "realtime")),
+    Param("sources", SOURCES, "action sources that may be asked to drive"),
+    Param("reward_sources", ["scripted"], "reward sources that answer every tick; an empty name: none"),
+    Param("reset_source", "reset", "action source that drives resets"),
+    Param("horizon", 0, "control steps of an episode; 0: the task's", bounds=(0, 100000)),
+    Param("seed", -1, "of the seeds that are drawn for goals without one; -1: from the system", bounds=(-1, 2**31 - 1)),
+    Param("answer_timeout", 2.0, "lockstep: a source that is silent for so long is declared missing, s", bounds=(0.05, 60.0)),
+    Param("arm_timeout", 5.0, "arm_node that is silent for so long ends the episode, s", bounds=(0.1, 60.0)),
+    Param("patience", 3, "so many missing answers or stale observations in a row end the episode", bounds=(1, 1000)),
+    Param("home_tolerance", 0.05, "largest joint error of a verified reset, rad", bounds=(0.001, 1.0)),
+    Param("still_speed", 0.05, "largest joint speed of a still arm, rad/s", bounds=(0.0001, 1.0)),
+    Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
+)
+POLL = 0.002
+"""while an observation is awaited, the polled streams are looked at so often, s (ours)"""
+
+
+class EpisodeNode(ApprenticeNode):
+    def __init__(self) -> None:
+        super().__init__("episode_node", PARAMETERS)
+        s = self.settings
+        cell, task = load_cell(s["cell"]), load_task(s["task"])
+        self._profile: RobotProfile = load_robot(cell.robot)
+        self._lockstep = s["pace"] == "lockstep"
+        self._spec: CellSpec | None = None
+        self._taps: StreamTaps | None = None
+        self._gate: ObservationGate | None = None
+        self._handle: ServerGoalHandle | None = None
+        self._done: Future | None = None
+        self._estop = ""
+        self._answers_seen = 0
+        run = RunRules(self._lockstep, cell.timing.control_period, s["answer_timeout"], s["arm_timeout"], s["patience"])
+        rules = MachineRules(
+            run, s["horizon"] or task.horizon, s["reset_source"], commit_timeout=s["commit_timeout"], scene=cell.backend == "pybullet",
+        )
+        rewards = tuple(r for r in s["reward_sources"] if r)
+        self._machine = EpisodeMachine(rules, self, rewards, None if s["seed"] < 0 else s["seed"])
+        self._publish_spine()
+        self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
+        self.create_subscription(Action, "action", self._on_action, SPINE)
+        for name in dict.fromkeys((*s["sources"], s["reset_source"])):
+            self.create_subscription(Action, f"action/{name}", self._on_wish, SPINE)
+        for name in rewards:
+            self.create_subscription(Reward, f"reward/{name}", self._on_reward, SPINE)
+        self.create_subscription(Applied, "applied", self._on_applied, SPINE)
+        self.create_subscription(EpisodeCommitted, "episode/committed", self._on_committed, SPINE)
+        self.create_subscription(EstopState, "estop/state", self._on_estop, LATCHED)
+        self._scene = self.create_client(ResetScene, "scene/reset")
+        self._tare = self.create_client(Trigger, "tare")
+        self.create_service(EndEpisode, "end_episode", self._on_end)
+        self.create_service(Trigger, "confirm_reset", self._on_confirm)
+        self._server = ActionServer(
+            self, RunEpisode, "run_episode", execute_callback=self._execute, goal_callback=self._on_goal,
+            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
+        )
+        self._look = self.steady_timer(POLL, self._pump)
+        self._look.cancel()
+        self._beat = None if self._lockstep else self.steady_timer(run.period, self._tick_now)
+        self._slow = self.steady_timer(0.02, self._poll)
+        self._watch = self.steady_timer(0.5, self._watch_source)
+        self.steady_timer(1.0, self._report)
+
+    def _publish_spine(self) -> None:
+        self._ticks = self.create_publisher(Tick, "tick", SPINE)
+        self._steps = self.create_publisher(Step, "step", SPINE)
+        self._events = self.create_publisher(EpisodeEvent, "episode/event", SPINE)
+        self._missing = self.create_publisher(TickMissing, "tick_missing", SPINE)
+        self._safety = self.create_publisher(SafetyEvent, "safety/event", SPINE)
+
+    # what arrives
+
+    def _on_spec(self, message: String) -> None:
+        try:
+            spec, robot = cell_spec_from_json(message.data)
+        except ConfigError as error:
+            self.get_logger().error(str(error))
+            return
+        if spec != self._spec:
+            self._use(spec, robot)
+
+    def _use(self, spec: CellSpec, robot: JointNames) -> None:
+        if self._taps:
+            self._taps.destroy()
+        self._spec = spec
+        cameras = [s.name for s in spec.streams if s.name.startswith("camera/")]
+        self._taps = StreamTaps(self, spec.streams, robot, self._lockstep, cameras, self._pump)
+        self._gate = ObservationGate(self._taps.assembler, spec.streams)
+
+    def _on_action(self, message: Action, info: dict[str, Any]) -> None:
+        if self._machine.run:
+            self._machine.run.answer(action_from_msg(message, info["source_timestamp"]))
+            self._machine.advance()
+
+    def _on_wish(self, message: Action) -> None:
+        if self._machine.run:
+            self._machine.run.wish(action_from_msg(message))
+            self._machine.advance()
+            self._pump()
+
+    def _on_reward(self, message: Reward) -> None:
+        if self._machine.run:
+            self._machine.run.reward(reward_from_msg(message))
+            self._machine.advance()
+            self._pump()
+
+    def _on_applied(self, message: Applied) -> None:
+        if self._machine.run:
+            self._machine.run.applied(applied_from_msg(message))
+            self._machine.advance()
+            self._pump()
+
+    def _on_committed(self, m: EpisodeCommitted) -> None:
+        if not m.ok:
+            self.get_logger().error(f"episode {m.episode_id}: {m.message}")
+        self._machine.on_committed(Committed(m.episode_id, m.ok, m.path, m.message, m.lost))
+
+    def _on_estop(self, message: EstopState) -> None:
+        self._estop = (message.reason or "latched") if message.latched else ""
+        if self._estop and self._machine.busy:
+            self._machine.cancel("estop")
+
+    # the tick
+
+    def _pump(self) -> None:
+        """Lockstep: lets the next tick go out as soon as its observation is complete."""
+        run = self._machine.run
+        if not self._lockstep or self._gate is None or self._taps is None:
+            return
+        if run is None or not run.wants_observation:
+            if not self._look.is_canceled():
+                self._look.cancel()
+            return
+        self._taps.drain()
+        now = time.monotonic()
+        found = self._gate.complete(run.awaited_stamp) or self._gate.overdue(run.awaited_stamp, now, self._machine.rules.run.answer_timeout)
+        if found is None:
+            if self._look.is_canceled():
+                self._look.reset()
+            return
+        self._look.cancel()
+        self._send_tick(*found, now)
+
+    def _tick_now(self) -> None:
+        """Realtime: once a period."""
+        run = self._machine.run
+        if run is None or self._gate is None or self._taps is None or not run.wants_observation:
+            return
+        self._taps.drain()
+        stamp = self.get_clock().now().nanoseconds
+        self._send_tick(stamp, *self._gate.newest(stamp), time.monotonic())
+
+    def _send_tick(self, stamp: int, parts: Any, missing: Any, now: float) -> None:
+        run = self._machine.run
+        assert run is not None
+        plan = run.observed(stamp, parts, missing, now)
+        if plan.stale:
+            self._tell("sensor_stale", plan.step_id, f"stale or absent: {', '.join(plan.stale)}", stamp)
+        if self._handle is not None and plan.step % 10 == 0:
+            self._feedback()
+        self._machine.advance()
+
+    def _poll(self) -> None:
+        run = self._machine.run
+        if not self._lockstep and run is not None and run.last_tick is not None and self._gate is not None and self._taps is not None:
+            self._taps.drain()
+            stamp = self.get_clock().now().nanoseconds
+            # A margin of this timer's period: the hold is to come within the age limit, not one look after it.
+            stale = self._gate.stale(stamp, margin=0.02)
+            if stale and run.blind(stale):
+                self._tell("sensor_stale", run.last_tick.step_id, f"stale: {', '.join(stale)}", stamp)
+        self._machine.poll(time.monotonic())
+        if self._lockstep:
+            self._pump()
+
+    def _watch_source(self) -> None:
+        run = self._machine.run
+        if run is not None and run.last_tick is not None and self.count_publishers(f"action/{run.sources[0]}") == 0:
+            run.source_lost()
+            self._machine.advance()
+
+    # EpisodePorts
+
+    def tick(self, plan: TickPlan) -> None:
+        self._ticks.publish(tick_to_msg(plan))
+
+    def tick_missing(self, step_id: int, sources: tuple[str, ...], reason: str) -> None:
+        self._missing.publish(TickMissing(step_id=step_id, sources=list(sources), reason=reason))
+        if sources:
+            stamp = self._gate.last_stamp if self._gate else 0
+            self._tell("command_timeout", step_id, f"{', '.join(sources)}: {reason}", stamp)
+
+    def step(self, data: StepData) -> None:
+        assert self._spec is not None
+        self._steps.publish(step_to_msg(data, self._spec.action_space))
+
+    def event(self, data: EventData) -> None:
+        message = event_to_msg(data)
+        if not data.stamp:
+            stamp = self._gate.last_stamp if self._gate and self._lockstep else self.get_clock().now().nanoseconds
+            message.stamp = to_time(stamp)
+        self._events.publish(message)
+
+    def reset_scene(self, task: str, initial_state: str, seed: int) -> None:
+        if not self._scene.service_is_ready():
+            self._machine.on_scene(False, "no scene/reset service; is arm_node running with a simulated backend?")
+            return
+        request = ResetScene.Request(task=task, initial_state=initial_state, seed=seed)
+        self._scene.call_async(request).add_done_callback(self._on_scene)
+
+    def _on_scene(self, future: Future) -> None:
+        response = future.result()
+        self._machine.on_scene(response.ok, response.message)
+
+    def tare(self) -> bool:
+        if not self._tare.service_is_ready():
+            return False
+        self._tare.call_async(Trigger.Request()).add_done_callback(self._on_tared)
+        return True
+
+    def _on_tared(self, future: Future) -> None:
+        if not future.result().success:
+            self.get_logger().warning(f"tare: {future.result().message}")
+        self._machine.on_tared()
+
+    def stand(self) -> None:
+        if self._lockstep:
+            self._missing.publish(TickMissing(step_id=0, reason="nobody drives"))
+
+    def fresh(self) -> None:
+        if self._gate:
+            self._gate.require_newer()
+
+    def settled(self) -> bool:
+        if self._gate is None or self._taps is None:
+            return False
+        self._taps.drain()
+        if not self._lockstep:
+            now = self.get_clock().now().nanoseconds
+            return not self._gate.stale(now)
+        return self._gate.complete(None) is not None
+
+    def home_error(self) -> str:
+        state = self._taps.assembler.newest().get("joints") if self._taps else None
+        if state is None or self._taps is None:
+            return "no joint states"
+        joints = self._taps.assembler.observation({"joints": state.stamp})
+        error = np.abs(joints["joints/position"] - np.asarray(self._profile.home, dtype=np.float32))
+        speed = float(np.max(np.abs(joints["joints/velocity"])))
+        if error.max() > self.settings["home_tolerance"]:
+            return f"{self._profile.arm_joints[int(error.argmax())]} is {error.max():.3f} rad from home"
+        return f"the arm still moves at {speed:.3f} rad/s" if speed > self.settings["still_speed"] else ""
+
+    def not_ready(self, goal: Goal) -> str:
+        if self._spec is None:
+            return "no cell_spec: is arm_node running?"
+        if self._estop:
+            return f"e-stop latched ({self._estop}); call reset_estop"
+        silent = [s for s in goal.source.split("+")[:1] if self.count_publishers(f"action/{s}") == 0]
+        if goal.reset_mode in ("robot", "full") and self.count_publishers(f"action/{self.settings['reset_source']}") == 0:
+            silent.append(self.settings["reset_source"])
+        silent += [f"reward {r}" for r in self._machine.reward_sources if self.count_publishers(f"reward/{r}") == 0]
+        if silent:
+            return f"nobody answers as {', '.join(silent)}"
+        for topic in ("action", "applied"):
+            if self.count_publishers(topic) == 0:
+                return f"nobody publishes {topic}"
+        return self._recorder_lacks() if goal.record else ""
+
+    def _recorder_lacks(self) -> str:
+        recorders = {(i.node_name, i.node_namespace) for i in self.get_publishers_info_by_topic("episode/committed")}
+        if not recorders:
+            return "no recorder_node is running; start one, or ask for record: false"
+        topics = [s.topic for s in self._spec.streams] if self._spec else []
+        for topic in (*topics, "tick", "step", "episode/event", "applied", "action", CELL_SPEC_TOPIC):
+            taps = {(i.node_name, i.node_namespace) for i in self.get_subscriptions_info_by_topic(topic)}
+            if not taps & recorders:
+                return f"the recorder does not listen to {topic} yet"
+        return ""
+
+    def phase(self, phase: str) -> None:
+        self._feedback()
+
+    def finished(self, result: EpisodeResult) -> None:
+        handle, done = self._handle, self._done
+        self._handle = self._done = None
+        if handle is None or done is None:
+            return
+        message = RunEpisode.Result(
+            episode_id=result.episode_id, path=result.path, success=result.success, terminated=result.terminated, truncated=result.truncated,
+            reason=result.reason, steps=result.steps, lost=result.lost, message=result.message,
+        )
+        if handle.is_cancel_requested:
+            handle.canceled()
+        elif result.ok:
+            handle.succeed()
+        else:
+            handle.abort()
+            self.get_logger().error(f"run_episode: {result.message}")
+        done.set_result(message)
+
+    def _tell(self, code: str, step_id: int, text: str, stamp: int) -> None:
+        run = self._machine.run
+        event = SafetyEvent(
+            code=code, stage="tick", outcome="hold", episode_id=run.context.episode_id if run else "", step_id=step_id, message=text
+        )
+        event.header.stamp = to_time(stamp)
+        self._safety.publish(event)
+
+    # run_episode
+
+    def _goal(self, request: RunEpisode.Goal) -> Goal:
+        return Goal(
+            request.task, request.source, request.reset_mode, request.initial_state, None if request.seed < 0 else request.seed,
+            request.steps, request.end_on_success, request.record, request.continues, tuple(request.tags), read_metadata(request.metadata),
+        )
+
+    def _on_goal(self, request: RunEpisode.Goal) -> GoalResponse:
+        try:
+            reason = self._machine.refusal(self._goal(request), (self.settings["task"],), tuple(self.settings["sources"]))
+        except (ValueError, json.JSONDecodeError) as error:
+            reason = f"metadata: {error}"
+        if not reason and self._estop:
+            reason = f"e-stop latched ({self._estop}); call reset_estop"
+        starts = [f"{a}/{b}" for a, group in load_task(self.settings["task"]).starts.items() for b in group]
+        if not reason and request.initial_state and request.initial_state not in starts:
+            reason = f"initial_state {request.initial_state!r} is unknown; known: {', '.join(starts) or 'none'}"
+        if reason:
+            self._refusal = reason
+            self.get_logger().error(f"run_episode refused: {reason}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
+        self._handle, self._done = handle, Future()
+        handle.execute()
+        self._machine.start(self._goal(handle.request), time.monotonic())
+
+    async def _execute(self, handle: ServerGoalHandle) -> RunEpisode.Result:
+        done = self._done
+        return await done if done is not None else RunEpisode.Result(message="the episode ended before it began")
+
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        self._machine.cancel()
+        return CancelResponse.ACCEPT
+
+    def _feedback(self) -> None:
+        run = self._machine.run
+        if self._handle is not None and self._handle.is_active:
+            self._handle.publish_feedback(RunEpisode.Feedback(
+                episode_id=run.context.episode_id if run else "", step=run.steps if run else 0, phase=self._machine.current_phase
+            ))
+
+    def _on_end(self, request: EndEpisode.Request, response: EndEpisode.Response) -> EndEpisode.Response:
+        response.ok = self._machine.cancel(request.reason or "operator", request.success)
+        response.message = "" if response.ok else "no episode is running"
+        return response
+
+    def _on_confirm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._machine.on_operator()
+        response.message = "" if response.success else "no reset by the operator is being waited for"
+        return response
+
+    def _report(self) -> None:
+        run, m = self._machine.run, self._machine
+        self.diagnose("episode", 2 if self._estop else 0, self._estop or m.current_phase or "idle", {
+            "episode": run.context.episode_id if run else "", "steps": run.steps if run else 0,
+            "stale_answers": run.stale_answers if run else 0, "silent_rewards": run.silent_rewards if run else 0,
+        })
+
+    def close(self) -> None:
+        self._server.destroy()
+
+
+def main() -> None:
+    run_node(EpisodeNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Answers every tick with the reward of the transition that led to it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
+from apprentice_core.config import load_task
+from apprentice_core.errors import ConfigError
+from apprentice_core.reward import RewardResult, RewardSource
+from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.tasks import ScriptedReward, make_task
+from apprentice_interfaces.msg import Applied, Reward, Tick
+from std_msgs.msg import String
+
+from apprentice_runtime.reward_tracker import RewardTracker
+from apprentice_runtime.ros_convert import floats, from_floats, tick_from_msg, to_time
+from apprentice_runtime.ros_source import PATIENCE, RETRY, PrivilegedTap
+from apprentice_runtime.ros_streams import StreamTaps
+from apprentice_runtime.tick import TickPlan
+
+PARAMETERS = (
+    Param("task", "lift", "task config"),
+    Param("source", "scripted", "which reward source; answers on reward/<source>", choices=("scripted",)),
+    Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
+)
+
+
+class RewardNode(ApprenticeNode):
+    def __init__(self) -> None:
+        super().__init__("reward_node", PARAMETERS)
+        s = self.settings
+        self._lockstep = s["pace"] == "lockstep"
+        self._source: RewardSource = ScriptedReward(make_task(load_task(s["task"])))
+        self._tracker: RewardTracker | None = None
+        self._taps: StreamTaps | None = None
+        self._privileged = PrivilegedTap(self) if self._source.needs_privileged else None
+        self._job: tuple[TickPlan, float] | None = None
+        self._answered = self._given_up = 0
+        self._problem = ""
+        self._publisher = self.create_publisher(Reward, f"reward/{s['source']}", SPINE)
+        self._retry = self.steady_timer(RETRY, self._try)
+        self._retry.cancel()
+        self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
+        self.create_subscription(Tick, "tick", self._on_tick, SPINE)
+        self.create_subscription(Applied, "applied", self._on_applied, SPINE)
+        self.steady_timer(1.0, self._report)
+
+    def _on_spec(self, message: String) -> None:
+        try:
+            spec, robot = cell_spec_from_json(message.data)
+        except ConfigError as error:
+            self.get_logger().error(str(error))
+            return
+        if self._taps:
+            self._taps.destroy()
+        # A scripted reward reads proprioception and privileged poses: images are never decoded for it.
+        streams = tuple(s for s in spec.streams if not s.name.startswith("camera/"))
+        self._taps = StreamTaps(self, streams, robot, self._lockstep)
+        self._tracker = RewardTracker(self._source, spec.action_space.size)
+
+    def _on_applied(self, message: Applied) -> None:
+        if self._tracker:
+            self._tracker.executed(message.step_id, from_floats(message.executed))
+
+    def _on_tick(self, message: Tick) -> None:
+        self._job = (tick_from_msg(message), time.monotonic())
+        self._try()
+
+    def _try(self) -> None:
+        if self._job is None or self._taps is None or self._tracker is None:
+            return
+        plan, since = self._job
+        parts = {p.stream: p.stamp for p in plan.parts if p.stamp and p.stream in self._taps.assembler.streams}
+        self._taps.drain()
+        privileged = self._privileged.at(plan.stamp, self._lockstep) if self._privileged else None
+        if self._taps.assembler.lacks(parts) or (self._privileged is not None and privileged is None):
+            if time.monotonic() - since > PATIENCE:
+                self._job, self._given_up = None, self._given_up + 1
+                self._retry.cancel()
+            elif self._retry.is_canceled():
+                self._retry.reset()
+            return
+        self._retry.cancel()
+        self._job = None
+        try:
+            given = self._tracker.tick(plan, self._taps.assembler.observation(parts), privileged)
+        except (KeyError, ValueError) as error:
+            self._problem = f"{type(error).__name__}: {error}"
+            return
+        if given is not None and self.settings["source"] in plan.reward_sources:
+            self._publish(plan, *given)
+
+    def _publish(self, plan: TickPlan, step_id: int, rewards: dict[str, RewardResult]) -> None:
+        results = list(rewards.values())
+        message = Reward(
+            step_id=step_id, episode_id=plan.episode_id, source=self.settings["source"], model_id=self._source.model_id, names=list(rewards),
+            values=floats(np.array([r.value[0] for r in results])), probabilities=floats(np.array([r.probability[0] for r in results])),
+            valid=[bool(r.valid[0]) for r in results], terminal=any(bool(r.terminal[0]) for r in results),
+            success=any(bool(r.success[0]) for r in results),
+        )
+        message.header.stamp = to_time(plan.stamp)
+        self._publisher.publish(message)
+        self._answered += 1
+
+    def _report(self) -> None:
+        level = 1 if self._problem or self._given_up else 0
+        self.diagnose("reward", level, self._problem or "ready", {"answered": self._answered, "given_up": self._given_up})
+
+
+def main() -> None:
+    run_node(RewardNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""The shell that every action source shares: policies, scripts and resets answer ticks through it.
+
+On each tick that asks for the source, the shell waits until exactly the named messages are here (they may come after the tick),
+lets the source act on them, and publishes `action/<source>` with the step id and the digest of the arrays that were acted on.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from apprentice_core.cell import ActionSource, CellSpec, SourceAction
+from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
+from apprentice_core.episode import EpisodeContext
+from apprentice_core.errors import ConfigError
+from apprentice_core.ros_node import ApprenticeNode
+from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.spaces import ActionSpace, Observation, observation_digest
+from apprentice_core.streams import objects_to_privileged
+from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObjectStates, SafetyEvent, Tick
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import String
+
+from apprentice_runtime.ros_convert import action_to_msg, context_from_start, from_floats, tick_from_msg, to_time
+from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, header_stamp, take_raw
+from apprentice_runtime.tick import EMPTY, Answer, TickPlan
+
+RETRY = 0.001
+"""while parts of a tick are still on their way, they are looked for so often, s (ours)"""
+PATIENCE = 3.0
+"""a tick whose parts have not come after so long is given up, s; the tick's owner has declared it missing by then (ours)"""
+
+
+@dataclass
+class _Job:
+    plan: TickPlan
+    received: int
+    since: float
+
+
+class PrivilegedTap:
+    """`privileged/objects` by stamp, for sources that declare it. Nothing else in the shell knows that topic."""
+
+    def __init__(self, node: ApprenticeNode):
+        self._subscription = node.create_subscription(
+            ObjectStates, "privileged/objects", lambda _: None, SPINE, raw=True, callback_group=PolledGroup()
+        )
+        self._kept: dict[int, bytes] = {}
+
+    def at(self, stamp: int, exact: bool) -> dict[str, np.ndarray] | None:
+        """The objects at node time `stamp` (lockstep: exactly, realtime: the newest before it); None while there are none."""
+        while (taken := take_raw(self._subscription)) is not None:
+            self._kept[header_stamp(taken[0])] = taken[0]
+        while len(self._kept) > 400:
+            del self._kept[next(iter(self._kept))]
+        found = stamp if exact else max((s for s in self._kept if s <= stamp), default=-1)
+        return objects_to_privileged(deserialize_message(self._kept[found], ObjectStates)) if found in self._kept else None
+
+
+class SourceShell:
+    """`make(spec)` gives the source once the cell's spec is known. With `worker` the source acts on a thread of its own, so that
+    inference never blocks a callback; `before_episode(context)` runs on the executor's thread and may return another source to use."""
+
+    def __init__(
+        self, node: ApprenticeNode, name: str, make: Callable[[CellSpec], ActionSource], lockstep: bool, worker: bool = False,
+        before_episode: Callable[[EpisodeContext, ActionSource], ActionSource] | None = None,
+    ):
+        self.node, self.name, self.lockstep = node, name, lockstep
+        self.source: ActionSource | None = None
+        self.spec: CellSpec | None = None
+        self.context: EpisodeContext | None = None
+        self.answered = self.given_up = self.faults = 0
+        self.inference: list[float] = []
+        self._make, self._before = make, before_episode
+        self._taps: StreamTaps | None = None
+        self._privileged: PrivilegedTap | None = None
+        self._job: _Job | None = None
+        self._last: tuple[int, Observation] = (0, {})
+        self._publisher = node.create_publisher(Action, f"action/{name}", SPINE)
+        self._events = node.create_publisher(SafetyEvent, "safety/event", SPINE)
+        self._retry = node.steady_timer(RETRY, self._try)
+        self._retry.cancel()
+        self._work: queue.SimpleQueue[Callable[[], None] | None] | None = queue.SimpleQueue() if worker else None
+        self._thread = threading.Thread(target=self._work_off, name=f"{name} inference", daemon=True) if worker else None
+        if self._thread:
+            self._thread.start()
+        node.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
+        node.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE)
+        node.create_subscription(Tick, "tick", self._on_tick, SPINE)
+        node.create_subscription(Applied, "applied", self._on_applied, SPINE, raw=True)
+
+    @property
+    def driving(self) -> bool:
+        return self.context is not None
+
+    def close(self) -> None:
+        if self._work is not None and self._thread is not None:
+            self._work.put(None)
+            self._thread.join(timeout=5.0)
+
+    def run_in_worker(self, job: Callable[[], None]) -> None:
+        """Runs `job` where the source acts: on the worker, or at once."""
+        if self._work is None:
+            job()
+        else:
+            self._work.put(job)
+
+    def _work_off(self) -> None:
+        assert self._work is not None
+        while (job := self._work.get()) is not None:
+            job()
+
+    def _on_spec(self, message: String) -> None:
+        try:
+            spec, robot = cell_spec_from_json(message.data)
+            if spec == self.spec:
+                return
+            source = self._make(spec)
+        except ConfigError as error:
+            self.node.get_logger().error(str(error))
+            return
+        if self._taps:
+            self._taps.destroy()
+        self.spec, self.source = spec, source
+        self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep)
+        if source.needs_privileged and self._privileged is None:
+            self._privileged = PrivilegedTap(self.node)
+
+    def _on_event(self, event: EpisodeEvent) -> None:
+        if event.event == EpisodeEvent.END and self.context and event.episode_id == self.context.episode_id:
+            self.context, self._job = None, None
+        elif event.event == EpisodeEvent.START and self.name in event.source.split("+") and self.source is not None:
+            context = context_from_start(event)
+            source = self._before(context, self.source) if self._before else self.source
+            self.source, self.context = source, context
+            self.run_in_worker(lambda: source.reset(context))
+            self._try()
+
+    def _on_tick(self, message: Tick) -> None:
+        if message.final or self.name not in message.sources:
+            return
+        self._job = _Job(tick_from_msg(message), time.time_ns(), time.monotonic())
+        self._try()
+
+    def _on_applied(self, raw: bytes) -> None:
+        # Decoded only where it matters: when this source has just acted and somebody else may have driven.
+        if self.source is None or self.context is None or not self._last[1]:
+            return
+        applied = deserialize_message(raw, Applied)
+        step_id, observation = self._last
+        if applied.step_id != step_id or applied.source == self.name or self.name not in self.context.source.split("+")[:1]:
+            return
+        source, executed = self.source, from_floats(applied.executed)
+        self.run_in_worker(lambda: source.observe(observation, executed))
+
+    def _try(self) -> None:
+        job = self._job
+        if job is None or self._taps is None or self.source is None:
+            return
+        if any(job.plan.missing) or (self.context and job.plan.episode_id != self.context.episode_id):
+            self._job = None
+            self._retry.cancel()
+            return
+        parts = {p.stream: p.stamp for p in job.plan.parts}
+        self._taps.drain()
+        privileged = self._privileged.at(job.plan.stamp, self.lockstep) if self._privileged else None
+        waiting = self.context is None or self._taps.assembler.lacks(parts) or (self._privileged and privileged is None)
+        if waiting:
+            if time.monotonic() - job.since > PATIENCE:
+                self._job, self.given_up = None, self.given_up + 1
+                self._retry.cancel()
+            elif self._retry.is_canceled():
+                self._retry.reset()
+            return
+        self._retry.cancel()
+        self._job = None
+        source, observation = self.source, self._taps.assembler.observation(parts)
+        self.run_in_worker(lambda: self._act(job, source, observation, privileged))
+
+    def _act(self, job: _Job, source: ActionSource, observation: Observation, privileged: dict[str, np.ndarray] | None) -> None:
+        assert self.spec is not None
+        plan = job.plan
+        space: ActionSpace = getattr(source, "action_space", None) or self.spec.action_space
+        start = time.time_ns()
+        try:
+            given = source.act(observation, plan.segment, privileged)
+        except (ValueError, KeyError) as error:
+            given = SourceAction(space.neutral(), fault=f"{type(error).__name__}: {error}")
+        end = time.time_ns()
+        values, broken = space.clean(given.values)
+        noise = EMPTY
+        if given.noise is not None:
+            noise, noisy = space.clean(given.noise)
+            broken = broken or noisy
+        fault = given.fault or broken
+        if fault:
+            values, noise = space.neutral(), EMPTY
+        answer = Answer(
+            plan.step_id, plan.episode_id, self.name, values, noise, action_space=space.name, action_space_hash=space.hash,
+            request_end=given.request_end, bundle_id=source.bundle_id, digest=observation_digest(observation), fault=fault, stamp=plan.stamp,
+            received=job.received, inference_start=start, inference_end=end,
+        )
+        self._publisher.publish(action_to_msg(answer))
+        self._last = (plan.step_id, observation)
+        self.answered += 1
+        self.inference.append(1e-9 * (end - start))
+        del self.inference[:-1000]
+        if fault:
+            self._report_fault(answer)
+
+    def _report_fault(self, answer: Answer) -> None:
+        self.faults += 1
+        code = "nan" if "nan" in answer.fault.lower() else "source_fault"
+        event = SafetyEvent(
+            code=code, stage=f"action/{self.name}", outcome="clamped", episode_id=answer.episode_id, step_id=answer.step_id,
+            message=f"{self.name}: {answer.fault}; zero action instead",
+        )
+        event.header.stamp = to_time(answer.stamp)
+        self._events.publish(event)
+
+    def statistics(self) -> dict[str, object]:
+        """For diagnostics."""
+        times = sorted(self.inference)
+        return {
+            "answered": self.answered, "given_up": self.given_up, "faults": self.faults, "driving": self.driving,
+            "inference_median_ms": f"{1e3 * times[len(times) // 2]:.3f}" if times else "",
+            "inference_p99_ms": f"{1e3 * times[int(0.99 * (len(times) - 1))]:.3f}" if times else "",
+        }

@@ -1,0 +1,107 @@
+"""Observation streams without a callback per message.
+
+At 100 Hz and more, waking Python for every joint state would cost each node milliseconds a control step. These subscriptions stay
+out of the executor's wait set; who needs them drains them, serialised, and only what a tick names is decoded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from apprentice_core.assembler import ObservationAssembler
+from apprentice_core.cell import StreamSpec
+from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_qos import sensor_subscriber
+from apprentice_core.streams import JointNames
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
+
+_STAMP = struct.Struct("<iI")
+_STAMP_BIG = struct.Struct(">iI")
+
+
+def header_stamp(raw: bytes) -> int:
+    """Nanoseconds of the stamp of a serialised message whose first field is a Header or a Time."""
+    sec, nanosec = (_STAMP if raw[1] & 1 else _STAMP_BIG).unpack_from(raw, 4)
+    return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+def message_class(name: str) -> Any:
+    """The class of `package/msg/Name`; ApprenticeError when its package is not in this environment."""
+    package, _, kind = name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), kind)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ApprenticeError(f"message type {name!r} is not available here: {error}") from error
+
+
+class PolledGroup(CallbackGroup):
+    """Entities in it never wake an executor; their owner takes what has come when it wants it."""
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        raise RuntimeError("a polled subscription was executed")
+
+
+def take_raw(subscription: Subscription) -> tuple[bytes, Any] | None:
+    """The oldest waiting message, serialised, and its info; None when there is none."""
+    with subscription.handle:
+        taken: tuple[bytes, Any] | None = subscription.handle.take_message(subscription.msg_type, True)
+        return taken
+
+
+def _ignore(_: Any) -> None:
+    """Polled subscriptions have no callback of their own."""
+
+
+class StreamTaps:
+    """Taps on the streams of a cell. `wake` names streams whose arrival calls `on_wake` (few and slow ones: cameras)."""
+
+    def __init__(
+        self, node: Node, streams: Sequence[StreamSpec], robot: JointNames, lockstep: bool, wake: Sequence[str] = (), on_wake: Any = None
+    ):
+        self._types = {s.name: message_class(s.type) for s in streams}
+        self.assembler = ObservationAssembler(streams, robot, depth=400, decode=self._decode)
+        self._polled: list[tuple[str, Subscription]] = []
+        self._node, self._on_wake = node, on_wake
+        group = PolledGroup()
+        # History, so that a tick may name any message of the last period and not the very newest only.
+        qos = sensor_subscriber(lockstep, depth=200)
+        self._woken = []
+        for s in streams:
+            if s.name in wake:
+                name = s.name
+                self._woken.append(node.create_subscription(
+                    self._types[name], s.topic, lambda raw, n=name: self._arrived(n, raw), qos, raw=True
+                ))
+            else:
+                subscription = node.create_subscription(self._types[s.name], s.topic, _ignore, qos, raw=True, callback_group=group)
+                self._polled.append((s.name, subscription))
+
+    def _decode(self, stream: str, raw: bytes) -> Any:
+        return deserialize_message(raw, self._types[stream])
+
+    def _arrived(self, stream: str, raw: bytes) -> None:
+        self.assembler.put_stamped(stream, header_stamp(raw), raw)
+        self._on_wake()
+
+    def drain(self) -> None:
+        """Takes all that has come."""
+        for name, subscription in self._polled:
+            while (taken := take_raw(subscription)) is not None:
+                self.assembler.put_stamped(name, header_stamp(taken[0]), taken[0])
+
+    def destroy(self) -> None:
+        for subscription in (*self._woken, *(s for _, s in self._polled)):
+            self._node.destroy_subscription(subscription)
+        self._woken, self._polled = [], []
