@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,3 +89,8 @@ def make_episode(
         sink.step(observations[t], record, t0 + t * PERIOD)
     path = sink.end(observations[-1], EpisodeOutcome(success, not success, "success" if success else "horizon", success), t0 + steps * PERIOD)
     return Made(episode_id, Path(path), observations, privileged, records)
+
+
+def child_environment() -> dict[str, str]:
+    """For subprocesses of tests: this process's environment, with what it can import."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
