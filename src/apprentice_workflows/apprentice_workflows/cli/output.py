@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+WIDE = 180
+"""columns of a table that goes into a file"""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of standard output.")]
 
 
@@ -20,10 +23,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, title=title, title_justify="left")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "episode")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def percent(fraction: float) -> str:

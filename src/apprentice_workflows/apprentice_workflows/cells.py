@@ -1,0 +1,68 @@
+"""The cell that a command works on: the running nodes, or a simulation in this process. Both are core's `Cell`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from apprentice_core.cell import Cell
+
+POLICY = "policy"
+"""name of the action source that a bundle drives, on the nodes and in process"""
+
+
+@dataclass(frozen=True)
+class CellChoice:
+    """`in_process`: SimCell with the named cell config, recording into `data`; otherwise the nodes in `namespace`, whose recorder knows its folder."""
+
+    in_process: bool
+    task: str
+    cell: str = "sawyer_lift"
+    namespace: str = "cell"
+    data: Path | None = None
+    cameras: str = "agent"
+    seed: int = 0
+
+
+@contextmanager
+def open_cell(choice: CellChoice, bundle: Path | None = None) -> Iterator[Cell]:
+    """The cell, with `bundle` loaded as its policy; closed at the end. ApprenticeError when no cell answers or the bundle does not fit."""
+    with _in_process(choice, bundle) if choice.in_process else _over_ros(choice, bundle) as cell:
+        yield cell
+
+
+@contextmanager
+def _in_process(choice: CellChoice, bundle: Path | None) -> Iterator[Cell]:
+    from apprentice_sim.sim_cell import SimCell
+    from apprentice_store.bag_sink import BagSink
+    from apprentice_store.store import Store
+
+    store = None if choice.data is None else Store(choice.data)
+    cell = SimCell(choice.cell, choice.task, choice.seed, sink=None if store is None else BagSink(store), cameras=choice.cameras)
+    try:
+        if bundle is not None:
+            from apprentice_learning.runner import PolicyRunner
+
+            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY)
+            runner.check(cell.spec.observation)
+            cell.sources[POLICY] = runner
+        yield cell
+    finally:
+        cell.close()
+        if store is not None:
+            store.close()
+
+
+@contextmanager
+def _over_ros(choice: CellChoice, bundle: Path | None) -> Iterator[Cell]:
+    from apprentice_runtime.ros_cell import RosCell
+
+    cell = RosCell(choice.namespace, choice.task)
+    try:
+        if bundle is not None:
+            cell.load_bundle(bundle)
+        yield cell
+    finally:
+        cell.close()

@@ -1,0 +1,31 @@
+"""Progress of episodes and of training, with time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from apprentice_workflows.episodes import Tally
+
+
+def bars() -> Progress:
+    """On standard error, so that standard output stays the command's result."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+@contextmanager
+def episode_progress(name: str, total: int, tally: Tally) -> Iterator[Callable[[], None]]:
+    """Yields a function to call after each episode was added to `tally`."""
+    with bars() as progress:
+        task = progress.add_task(name, total=total, completed=len(tally.refs), note="")
+
+        def update() -> None:
+            progress.update(task, completed=len(tally.refs), note=f"{tally.successes} successes, {tally.lost} lost")
+
+        yield update

@@ -1,0 +1,52 @@
+"""The cell's nodes under `apprentice launch`, as one child process whose end is certain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from apprentice_core.errors import ApprenticeError
+
+PATIENCE = 15.0
+"""s that the launch runner is given to end its nodes; it escalates by itself within 10 (ours)"""
+TAIL = 15
+
+
+class CellProcess:
+    """Context manager: `launch/cell.launch.xml` with `arguments`, output in `log`."""
+
+    def __init__(self, arguments: Mapping[str, str], log: Path, file: str = "cell.launch.xml"):
+        self.command = [sys.executable, "-m", "apprentice_workflows", "launch", file, "--own", *(f"{k}:={v}" for k, v in arguments.items())]
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> CellProcess:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as file:
+            # A session of its own: Ctrl-C reaches us alone, and we end the nodes in order.
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=os.environ.copy())
+        return self
+
+    def check(self) -> None:
+        """ApprenticeError with the log's end when a node has failed or the runner has ended."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        ended = self.process is None or self.process.poll() is not None
+        if ended or "] FAILED: " in text:
+            tail = "\n".join(f"  | {line}" for line in text.splitlines()[-TAIL:])
+            raise ApprenticeError(f"the cell {'has ended' if ended else 'has lost a node'}; its log is {self.log}\n{tail}")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        for number in (signal.SIGINT, signal.SIGKILL):  # killed, its guardian ends the nodes
+            self.process.send_signal(number)
+            try:
+                self.process.wait(PATIENCE)
+                return
+            except subprocess.TimeoutExpired:
+                continue
