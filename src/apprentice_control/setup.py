@@ -14,5 +14,5 @@ setup(
     maintainer_email="maintainers@apprentice-robotics.org",
     description="Kinematics, the ArmLoop with its safety chain, base controllers; arm_node.",
     license="Apache-2.0",
-    entry_points={"console_scripts": []},
+    entry_points={"console_scripts": ["arm_node = apprentice_control.arm_node:main"]},
 )

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from apprentice_core.config import Box, CameraConfig, RobotProfile, urdf_path
-from apprentice_core.ros_qos import LATCHED, STATIC
-from apprentice_core.rotations import matrix_to_quaternion
-from apprentice_core.urdf import UrdfJoint, UrdfTree
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
@@ -16,6 +12,11 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
+
+from apprentice_core.config import Box, CameraConfig, RobotProfile, urdf_path
+from apprentice_core.ros_qos import LATCHED, STATIC
+from apprentice_core.rotations import matrix_to_quaternion
+from apprentice_core.urdf import UrdfJoint, UrdfTree
 
 WORLD = "world"
 

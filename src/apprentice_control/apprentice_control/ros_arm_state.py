@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from apprentice_core.config import RobotProfile
-from apprentice_core.ros_qos import SPINE, sensor_publisher
-from apprentice_interfaces.msg import ObjectStates, SceneState
 from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped, WrenchStamped
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
+from apprentice_control.state_sample import ArmSample, SceneSample
+from apprentice_core.config import RobotProfile
+from apprentice_core.ros_qos import SPINE, sensor_publisher
+from apprentice_interfaces.msg import ObjectStates, SceneState
+
 BILLION = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class ArmSample:
-    """Measured state at `stamp` (ns, node time); float64. `pose`: xyz xyzw and `twist` of the tool in the base frame; `wrench`: raw."""
-
-    stamp: int
-    position: np.ndarray
-    velocity: np.ndarray
-    effort: np.ndarray
-    gripper_position: np.ndarray
-    gripper_velocity: np.ndarray
-    gripper_effort: np.ndarray
-    wrench: np.ndarray
-    pose: np.ndarray | None = None
-    twist: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class SceneSample:
-    """Simulation: snapshot for mirror worlds, and the privileged object states; `description` only where it is due."""
-
-    stamp: int
-    version: int
-    joint_positions: np.ndarray
-    base_poses: np.ndarray
-    objects: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    description: str = ""
 
 
 def _floats(values: np.ndarray) -> array[float]:
@@ -53,7 +26,10 @@ def _floats(values: np.ndarray) -> array[float]:
 class StatePublisher:
     """Publishes joint_states, gripper/joint_states, tool/pose, tool/twist, wrench_raw; in simulation the scene and /clock too."""
 
-    def __init__(self, node: Node, robot: RobotProfile, wrench_frame: str, rate: float, scene: bool, clock: bool):
+    def __init__(
+        self, node: Node, robot: RobotProfile, wrench_frame: str, rate: float, scene: bool, clock: bool,
+        scene_events: PublisherEventCallbacks | None = None,
+    ):
         qos = sensor_publisher(rate)
         self._joints = JointState(name=list(robot.arm_joints))
         self._gripper = JointState(name=list(robot.gripper.joints))
@@ -70,8 +46,10 @@ class StatePublisher:
         self._objects.header.frame_id = robot.base_frame
         self._scene = SceneState()
         self._scene.header.frame_id = robot.base_frame
-        self.scene_out = node.create_publisher(SceneState, "scene/state", sensor_publisher(rate)) if scene else None
         self._objects_out = node.create_publisher(ObjectStates, "privileged/objects", sensor_publisher(rate)) if scene else None
+        self._scene_out = (
+            node.create_publisher(SceneState, "scene/state", sensor_publisher(rate), event_callbacks=scene_events) if scene else None
+        )
         self._clock_out = node.create_publisher(Clock, "/clock", SPINE) if clock else None
         self._clock = Clock()
 
@@ -114,7 +92,7 @@ class StatePublisher:
         m.position, m.velocity, m.effort = _floats(position), _floats(velocity), _floats(effort)
 
     def scene(self, s: SceneSample) -> None:
-        if self.scene_out is None or self._objects_out is None:
+        if self._scene_out is None or self._objects_out is None:
             return
         sec, nanosec = divmod(s.stamp, BILLION)
         o = self._objects
@@ -131,4 +109,4 @@ class StatePublisher:
         m.header.stamp.sec, m.header.stamp.nanosec = sec, nanosec
         m.scene_version, m.description = s.version, s.description
         m.joint_positions, m.base_poses = _floats(s.joint_positions), _floats(s.base_poses)
-        self.scene_out.publish(m)
+        self._scene_out.publish(m)

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+
 from apprentice_control.realtime import CycleStatistics, LatestValue, RealtimeLoop
 from apprentice_control.sim_clock import RESERVE_NS, SimClock
 

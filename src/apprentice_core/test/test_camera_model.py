@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+
 from apprentice_core.camera_model import CameraModel, load_calibration
 from apprentice_core.errors import ConfigError
 

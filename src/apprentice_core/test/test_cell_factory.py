@@ -1,6 +1,7 @@
 """The spec that follows from the shipped configs."""
 
 import pytest
+
 from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
 from apprentice_core.cell_spec import cell_spec_from_json, cell_spec_to_json
 from apprentice_core.config import load_cell, load_robot, load_task

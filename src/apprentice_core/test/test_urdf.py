@@ -3,6 +3,7 @@
 import numpy as np
 import pinocchio as pin
 import pytest
+
 from apprentice_core.config import load_robot, urdf_path
 from apprentice_core.errors import ConfigError
 from apprentice_core.urdf import UrdfTree, hand

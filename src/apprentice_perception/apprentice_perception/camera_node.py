@@ -6,7 +6,8 @@ import threading
 import time
 from pathlib import Path
 
-import rclpy.clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
 from apprentice_core.camera_model import CameraModel, load_calibration
 from apprentice_core.config import load_cell
 from apprentice_core.errors import ApprenticeError, ConfigError
@@ -14,8 +15,6 @@ from apprentice_core.images import encode_png, to_record_size
 from apprentice_core.ros_images import camera_info, compressed_image, raw_image, to_time
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, sensor_publisher
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
 from apprentice_perception.frame_sources import open_source
 from apprentice_perception.stream_health import ERROR, StreamHealth
 
@@ -50,7 +49,7 @@ class CameraNode(ApprenticeNode):
         self._model: CameraModel | None = None
         self._seen = 0
         self._error = ""
-        self.create_timer(1.0, self._report, clock=rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME))
+        self.steady_timer(1.0, self._report)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._capture, name="capture", daemon=True)
         self._thread.start()

@@ -6,7 +6,10 @@ import time
 from typing import Any
 
 import numpy as np
-import rclpy.clock
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
 from apprentice_core.config import load_cell, load_robot
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
@@ -15,10 +18,6 @@ from apprentice_core.streams import stamp_ns
 from apprentice_core.urdf import hand
 from apprentice_core.wrench import WrenchConfig
 from apprentice_interfaces.msg import SafetyEvent
-from geometry_msgs.msg import PoseStamped, WrenchStamped
-from std_msgs.msg import Header
-from std_srvs.srv import Trigger
-
 from apprentice_perception.force_pipeline import ForcePipeline, Sample
 from apprentice_perception.stream_health import ERROR, OK, StreamHealth
 
@@ -65,7 +64,7 @@ class ForceNode(ApprenticeNode):
             self.create_subscription(PoseStamped, "tool/pose", self._on_pose, qos)
         self.create_subscription(Header, "tared", lambda m: self._tare(stamp_ns(m.stamp)), SPINE)
         self.create_service(Trigger, "force/tare", self._on_tare)
-        self.create_timer(1.0, self._report, clock=rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME))
+        self.steady_timer(1.0, self._report)
         self._newest = 0
 
     def _on_wrench(self, m: WrenchStamped) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+
 from apprentice_core.rotations import quaternion_to_matrix
 from apprentice_core.wrench import WrenchConfig, WrenchFilter
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+
 from apprentice_core.errors import ApprenticeError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from apprentice_core.rotations import quaternion_from_rpy, quaternion_to_matrix
 from apprentice_core.wrench import GRAVITY, WrenchConfig
 from apprentice_perception.force_pipeline import ForcePipeline

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.images import decode_png, encode_png, to_record_size
 from apprentice_perception.frame_sources import open_source

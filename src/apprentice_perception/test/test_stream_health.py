@@ -1,6 +1,7 @@
 """Rates and ages."""
 
 import pytest
+
 from apprentice_perception.stream_health import OK, STALE, WARN, StreamHealth
 
 

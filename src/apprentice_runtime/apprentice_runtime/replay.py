@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from apprentice_core.errors import BagError
 from mcap.exceptions import McapError
 from mcap.reader import McapReader, make_reader
+
+from apprentice_core.errors import BagError
 
 COMMANDS = ("tick", "tick_missing", "action", "estop/request")
 """topics, relative to a cell, that nodes act on; replayed only when asked for"""
@@ -61,7 +62,7 @@ class BagReplay:
 
     @property
     def duration(self) -> float:
-        """s between the first and the last message of the window."""
+        """S between the first and the last message of the window."""
         return max(0.0, (self.last - self.first) * 1e-9)
 
     def _scan(self) -> dict[str, BagTopic]:

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rclpy.clock
+from rclpy.duration import Duration
+from rclpy.publisher import Publisher
+
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import SPINE, STATIC
-from rclpy.publisher import Publisher
-
 from apprentice_runtime.replay import BagReplay, ReplaySchedule
 
 PARAMETERS = (
@@ -63,9 +63,8 @@ class ReplayNode(ApprenticeNode):
         if s["wait_for"] and s["wait_for"] not in self._topic_publishers:
             raise ApprenticeError(f"replay_node: parameter 'wait_for': {s['wait_for']!r} is not a topic that is replayed")
         self._published = 0
-        self._steady = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
-        self._timer = self.create_timer(0.002, self._step, clock=self._steady)
-        self.create_timer(1.0, self._report, clock=self._steady)
+        self.steady_timer(0.002, self._step)
+        self.steady_timer(1.0, self._report)
         self.get_logger().info(f"{replay.path}: {len(replay.topics)} topics, {replay.duration:.1f} s at {s['rate']:g}x")
 
     def _step(self) -> None:
@@ -77,7 +76,7 @@ class ReplayNode(ApprenticeNode):
             self._published += 1
         if self._schedule.done:
             for publisher in self._topic_publishers.values():
-                publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=1))
+                publisher.wait_for_all_acked(Duration(seconds=1))
             self.get_logger().info(f"end of the bag: {self._published} messages")
             self.request_stop()
 

@@ -6,15 +6,14 @@ import sys
 import time
 
 import numpy as np
-import rclpy.clock
+from std_msgs.msg import String
+
 from apprentice_core.cell_spec import cell_spec_from_json
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.spaces import ActionSpace
 from apprentice_interfaces.msg import Action, Tick
-from std_msgs.msg import String
-
 from apprentice_runtime.teleop_devices import DEVICES, DeviceState, open_device
 from apprentice_runtime.teleop_devices.device import DEAD_BAND, HOLD_TO_TAKE_OVER, TakeOver, shape
 from apprentice_runtime.teleop_devices.keyboard import HELP
@@ -56,9 +55,8 @@ class TeleopNode(ApprenticeNode):
         self._publisher = self.create_publisher(Action, f"action/{s['source']}", SPINE)
         self.create_subscription(String, "cell_spec", self._on_spec, LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, SPINE)
-        steady = rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME)
-        self.create_timer(1.0 / s["poll_rate"], self._poll, clock=steady)
-        self.create_timer(1.0, self._report, clock=steady)
+        self.steady_timer(1.0 / s["poll_rate"], self._poll)
+        self.steady_timer(1.0, self._report)
         self.get_logger().info(f"{self._device.name}: input takes over, the release button hands back")
         if s["device"] == "keyboard" and sys.stderr.isatty():
             print(HELP, file=sys.stderr)

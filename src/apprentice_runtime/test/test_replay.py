@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from mcap.writer import Writer
+
 from apprentice_core.errors import BagError
 from apprentice_runtime.replay import BagReplay, ReplaySchedule
-from mcap.writer import Writer
 
 SECOND = 1_000_000_000
 LATCHED = "- history: keep_last\n  depth: 1\n  reliability: reliable\n  durability: transient_local\n"
@@ -21,7 +22,9 @@ def bag(tmp_path):
         schema = writer.register_schema("std_msgs/msg/String", "ros2msg", b"string data")
         channels = {
             name: writer.register_channel(name, "cdr", schema, {"offered_qos_profiles": qos})
-            for name, qos in (("/cell/joint_states", ""), ("/cell/robot_description", LATCHED), ("/cell/action", ""), ("/cell/action/teleop", ""))
+            for name, qos in (
+                ("/cell/joint_states", ""), ("/cell/robot_description", LATCHED), ("/cell/action", ""), ("/cell/action/teleop", ""),
+            )
         }
         writer.add_message(channels["/cell/robot_description"], 10 * SECOND, b"urdf", 10 * SECOND)
         for k in range(11):
@@ -49,7 +52,7 @@ def test_relative_timing_and_rate(bag):
 
 
 def test_bytes_are_as_recorded_and_in_order(bag):
-    got = [m for m in BagReplay(bag, topics=["/cell/joint_states"]).messages()]
+    got = list(BagReplay(bag, topics=["/cell/joint_states"]).messages())
     assert [json.loads(m.cdr)[1] for m in got] == list(range(11))
 
 
@@ -70,7 +73,7 @@ def test_looping_keeps_the_period(bag):
 def test_torn_empty_and_unknown(bag, tmp_path):
     with pytest.raises(BagError, match="no topic"):
         BagReplay(bag, topics=["/cell/nothing"])
-    with pytest.raises(BagError, match="no .mcap"):
+    with pytest.raises(BagError, match=r"no \.mcap file"):
         BagReplay(tmp_path / "nowhere")
     file = bag / "bag_0.mcap"
     file.write_bytes(file.read_bytes()[:-40])

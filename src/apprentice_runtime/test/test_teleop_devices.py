@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from apprentice_core.errors import ApprenticeError
 from apprentice_runtime.teleop_devices import open_device
 from apprentice_runtime.teleop_devices.device import DeviceState, TakeOver, shape
@@ -97,7 +98,7 @@ def test_not_a_terminal(tmp_path):
         open_device("keyboard", str(tmp_path / "file"))
 
 
-STICKS = {code: (0, 255) for code in range(6)} | {16: (-1, 1), 17: (-1, 1)}
+STICKS = dict.fromkeys(range(6), (0, 255)) | {16: (-1, 1), 17: (-1, 1)}
 
 
 def _device(mapping, ranges=STICKS):

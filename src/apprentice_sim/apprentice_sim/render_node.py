@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import rclpy.clock
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
 from apprentice_core.camera_model import CameraModel
 from apprentice_core.config import load_cell
 from apprentice_core.errors import ApprenticeError
@@ -17,9 +19,6 @@ from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, sensor_publisher, sensor_subscriber
 from apprentice_core.streams import stamp_ns
 from apprentice_interfaces.msg import SceneState
-from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
 from apprentice_sim.renderer import Renderer
 from apprentice_sim.world import World
 
@@ -33,6 +32,8 @@ PARAMETERS = (
 
 
 class RenderNode(ApprenticeNode):
+    """Subscribes scene/state; publishes camera/<name>/image/compressed with the stamp of the snapshot, and camera_info (latched)."""
+
     def __init__(self) -> None:
         super().__init__("render_node", PARAMETERS)
         cell = load_cell(self.settings["cell"])
@@ -62,7 +63,7 @@ class RenderNode(ApprenticeNode):
             info.publish(camera_info(model, self.get_clock().now().to_msg(), f"{name}_optical"))
             self._publish[name] = partial(self._send, f"{name}_optical", image, raw)
         self.create_subscription(SceneState, "scene/state", self._on_scene, sensor_subscriber(self._lockstep))
-        self.create_timer(1.0, self._report, clock=rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME))
+        self.steady_timer(1.0, self._report)
 
     def _on_scene(self, m: SceneState) -> None:
         stamp = stamp_ns(m.header.stamp)
@@ -106,7 +107,8 @@ class RenderNode(ApprenticeNode):
     def _report(self) -> None:
         mean = 1e3 * self._seconds / self._drawn if self._drawn else 0.0
         level, message = (0, "drawing") if self._renderer is not None else (3, "no scene description yet")
-        self.diagnose("render", level, message, {"drawn": self._drawn, "without_description": self._foreign, "ms_per_snapshot": f"{mean:.2f}"})
+        values = {"drawn": self._drawn, "without_description": self._foreign, "ms_per_snapshot": f"{mean:.2f}"}
+        self.diagnose("render", level, message, values)
 
     def close(self) -> None:
         if self._world is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from apprentice_core.errors import ApprenticeError
-
 from apprentice_runtime.teleop_devices.device import DeviceState, TeleopDevice
 from apprentice_runtime.teleop_devices.evdev_device import GAMEPAD, SPACEMOUSE, open_evdev
 from apprentice_runtime.teleop_devices.keyboard import open_keyboard

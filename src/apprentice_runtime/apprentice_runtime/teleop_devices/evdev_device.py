@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from apprentice_core.errors import ApprenticeError
 
+from apprentice_core.errors import ApprenticeError
 from apprentice_runtime.teleop_devices.device import DeviceState
 
 EVENT = struct.Struct("llHHi")

@@ -8,8 +8,8 @@ import termios
 import tty
 
 import numpy as np
-from apprentice_core.errors import ApprenticeError
 
+from apprentice_core.errors import ApprenticeError
 from apprentice_runtime.teleop_devices.device import DeviceState
 
 KEY_HELD = 0.25

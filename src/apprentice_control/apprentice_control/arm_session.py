@@ -1,0 +1,152 @@
+"""The arm, its loop and its clock in one object, without ROS: what arm_node drives, in either pace."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from apprentice_control.arm_command import AppliedRecord, ArmCommand
+from apprentice_control.arm_loop import ArmLoop
+from apprentice_control.estop import EstopLatch
+from apprentice_control.sim_clock import SimClock
+from apprentice_control.state_sample import ArmSample, SceneSample
+from apprentice_core.cell_factory import effective_limits, policy_action_space
+from apprentice_core.config import CellConfig, RobotProfile, TaskConfig
+from apprentice_core.errors import SafetyError
+from apprentice_core.plugins import BACKENDS, load_plugin
+from apprentice_core.spaces import ActionSpace, joint_velocity_gripper
+
+ESTOP_QUIET = 1.0
+"""s without a further request after which the cause of an emergency stop counts as gone (ours)"""
+
+
+def claim(folder: Path) -> IO[str]:
+    """The lock of a cell's state folder, held as long as the file is open; SafetyError when another arm_node has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "arm_node.lock").open("a+", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read(20).strip() or "unknown"
+        lock.close()
+        raise SafetyError(f"another arm_node (process {holder}) drives the cell with state folder {folder}") from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+class ArmSession:
+    """Hosts ArmLoop over a backend. In lockstep call `run_period`; in realtime call `cycle` every `backend.period` seconds."""
+
+    def __init__(self, robot: RobotProfile, cell: CellConfig, task: TaskConfig, pace: str, seed: int, folder: Path):
+        self.robot, self.cell, self.task = robot, cell, task
+        self.lockstep = pace == "lockstep"
+        self._lock = claim(folder)
+        self.backend: Any = load_plugin(BACKENDS, cell.backend)(robot, cell, task, seed)
+        self.simulated = "lockstep" in self.backend.capabilities
+        if self.lockstep and not self.simulated:
+            self.backend.close()
+            raise SafetyError(f"pace lockstep is refused for backend {cell.backend!r}: an arm of metal does not wait; use pace:=realtime")
+        self.estop = EstopLatch(folder / "estop.json")
+        self.limits = effective_limits(robot, cell, task)
+        period = cell.timing.control_period
+        self.loop = ArmLoop(robot, self.limits, self.backend, period, cell.timing.action_delay, self.estop)
+        self.cycles = round(period / self.backend.period)
+        self._step_ns = round(self.backend.period * 1e9)
+        self._clock = SimClock(folder / "clock") if self.lockstep else None
+        self.last_request = float("-inf")
+        spaces = (policy_action_space(self.limits), joint_velocity_gripper(robot.arm_joints))
+        self.spaces: dict[str, ActionSpace] = {s.hash: s for s in spaces}
+        if not self.estop.latched:
+            self.loop.engage()
+
+    @property
+    def scene(self) -> bool:
+        return "scene" in self.backend.capabilities
+
+    def now_ns(self) -> int:
+        """Node time: sim time in lockstep, wall time otherwise."""
+        return self._clock.now_ns if self._clock is not None else time.time_ns()
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    def submit(self, step_id: int, episode_id: str, source: str, space_hash: str, values: Any) -> str:
+        """Hands an answer to the loop; '' or why it is held instead."""
+        space = self.spaces.get(space_hash)
+        if space is None:
+            self.loop.hold(step_id, "action_space", episode_id, source)
+            return "action_space"
+        self.loop.submit(ArmCommand(step_id, episode_id, source, space, values))
+        return ""
+
+    def request_estop(self, reason: str, requested_by: str) -> None:
+        self.last_request = time.monotonic()
+        self.estop.latch(reason, requested_by)
+
+    def reset_estop(self) -> None:
+        """SafetyError while somebody still asks for the stop, or a contact force is still beyond the hard limit."""
+        self.estop.reset(self._cause_gone)
+        self.loop.engage()
+
+    def _cause_gone(self) -> bool:
+        state, loop = self.backend.read(), self.loop
+        # Read afresh: a stopped loop measures nothing, so its last wrench is that of the moment of the stop.
+        wrench = loop.wrench_filter.compensate(state.wrench, loop.kinematics.sensor_rotation(state.position)) - loop.wrench_filter.bias
+        quiet = time.monotonic() - self.last_request >= ESTOP_QUIET
+        return quiet and not loop.force_gate.violates(*wrench[:3].tolist())
+
+    def tare(self) -> None:
+        """Makes what the force sensor reads the zero; SafetyError when the arm moves or nothing was measured yet."""
+        if not self.loop.tare():
+            raise SafetyError("cannot tare: the arm moves, or no wrench was measured yet")
+
+    def reset_scene(self, initial_state: str, seed: int | None) -> None:
+        """Simulation: places the objects; the arm stays where it is. ApprenticeError for an unknown start."""
+        self.backend.world.reset_scene(initial_state, seed)
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def cycle(self) -> None:
+        """One period of the backend: read, check, command; in simulation the physics step as well."""
+        self.loop.tick()
+        if self.simulated:
+            self.backend.advance()
+        if self._clock is not None:
+            self._clock.advance(self._step_ns)
+
+    def run_period(self, every: int, on_sample: Callable[[ArmSample], None]) -> AppliedRecord | None:
+        """One control period in lockstep; `on_sample` gets the state every `every` cycles, but not at the end."""
+        for i in range(1, self.cycles):
+            self.cycle()
+            if i % every == 0:
+                on_sample(self.measure(tool=True))
+        self.cycle()
+        return self.loop.applied()
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def measure(self, tool: bool) -> ArmSample:
+        """The state now, freshly read; with the pose and twist of the tool where asked for."""
+        s = self.backend.read()
+        pose = twist = None
+        if tool:
+            pose, twist = self.loop.tool_at(s.position, s.velocity)
+        return ArmSample(
+            self.now_ns(), s.position, s.velocity, s.effort, s.gripper_position, s.gripper_velocity, s.gripper_effort, s.wrench, pose, twist,
+        )
+
+    def scene_sample(self, described: bool) -> SceneSample:
+        """Simulation: snapshot and privileged state; with the whole description where `described`."""
+        world = self.backend.world
+        joints, poses = world.snapshot()
+        return SceneSample(self.now_ns(), world.version, joints, poses, world.objects(), world.description() if described else "")
+
+    def close(self) -> None:
+        self.backend.close()
+        self._lock.close()
