@@ -34,7 +34,7 @@ from apprentice_interfaces.srv import ResetScene
 PARAMETERS = (
     Param("cell", "sawyer_lift", "cell config"),
     Param("task", "lift", "task config: scene, objects, cameras, limits"),
-    Param("pace", "lockstep", "lockstep waits for the tick (simulation only), realtime runs by the clock", choices=("lockstep", "realtime")),
+    Param("pace", "lockstep", "lockstep waits for the tick (simulation only); realtime: by the clock", choices=("lockstep", "realtime")),
     Param("seed", 0, "seed of the first scene", bounds=(0, 2**31 - 1)),
     Param("cameras", "agent", "cameras of the cell spec: agent, all, none, or names with commas"),
     Param("state_folder", "", "e-stop latch and sim clock live here; empty: <data folder>/state/<cell>"),
@@ -44,6 +44,8 @@ PARAMETERS = (
 
 
 class ArmNode(ApprenticeNode):
+    """A shell over ArmSession; in realtime the session belongs to the loop's thread, and all else goes through queues."""
+
     def __init__(self) -> None:
         super().__init__("arm_node", PARAMETERS)
         s = self.settings
@@ -216,7 +218,8 @@ class ArmNode(ApprenticeNode):
             scene = session.scene_sample(self._description_due())
             self._out.append(lambda s=scene: self._send_scene(s))
         for event in session.loop.drain_events():
-            self._out.append(lambda e=event, t=session.now_ns(): self._safety.loop_event(e, t))
+            stamp = session.now_ns()
+            self._out.append(lambda e=event, t=stamp: self._safety.loop_event(e, t))
 
     def _finish_pending(self) -> None:
         if self._pending is not None:
@@ -311,7 +314,8 @@ class ArmNode(ApprenticeNode):
         late = not self._lockstep and timing.overrun_fraction > 0.005
         level = 2 if stopped else 1 if late or self._action_publishers > 1 else 0
         self.diagnose("arm", level, loop.reason or loop.state, {
-            "state": loop.state, "pace": self.settings["pace"], "publishers": self._action_publishers, "dropped_answers": self._gate.dropped,
+            "state": loop.state, "pace": self.settings["pace"], "publishers": self._action_publishers,
+            "dropped_answers": self._gate.dropped,
             "cycles": timing.cycles, "cycle_median_ms": f"{1e3 * timing.median:.3f}", "cycle_p99_ms": f"{1e3 * timing.p99:.3f}",
             "overruns": timing.overruns, "overrun_fraction": f"{timing.overrun_fraction:.5f}", "skipped": timing.skipped,
         })

@@ -138,7 +138,8 @@ class ArmSession:
         if tool:
             pose, twist = self.loop.tool_at(s.position, s.velocity)
         return ArmSample(
-            self.now_ns(), s.position, s.velocity, s.effort, s.gripper_position, s.gripper_velocity, s.gripper_effort, s.wrench, pose, twist,
+            self.now_ns(), s.position, s.velocity, s.effort, s.gripper_position, s.gripper_velocity, s.gripper_effort, s.wrench,
+            pose, twist,
         )
 
     def scene_sample(self, described: bool) -> SceneSample:

@@ -121,5 +121,5 @@ class RealtimeLoop:
                         deadline += missed * period
                 else:
                     time.sleep((deadline - end) * 1e-9)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever ends the loop must stop the arm
             self._on_error(error)

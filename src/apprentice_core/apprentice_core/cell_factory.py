@@ -43,9 +43,11 @@ def make_cell_spec(
         raise ConfigError(task.name, "scene", f"task needs scene {task.scene!r}, cell {cell.name} has {cell.scene!r}")
     streams = (*proprio_streams(robot), *(camera_stream(c, cell.cameras[c]) for c in cameras))
     privileged = tuple(
-        ArraySpec(f"object/{o}/{k}", shape, unit=unit) for o in objects for k, shape, unit in (("pose", (7,), "m, xyzw"), ("twist", (6,), "m/s, rad/s"))
+        ArraySpec(f"object/{o}/{k}", shape, unit=unit)
+        for o in objects for k, shape, unit in (("pose", (7,), "m, xyzw"), ("twist", (6,), "m/s, rad/s"))
     )
     space = policy_action_space(effective_limits(robot, cell, task))
     return CellSpec(
-        cell.name, robot.name, task.name, streams, privileged, space, cell.timing, robot.base_frame, robot.tool_frame, frozenset(capabilities),
+        cell.name, robot.name, task.name, streams, privileged, space, cell.timing, robot.base_frame, robot.tool_frame,
+        frozenset(capabilities),
     )

@@ -44,6 +44,8 @@ def _vector(name: str, value: Any, size: int) -> np.ndarray:
 
 
 class ForceNode(ApprenticeNode):
+    """Subscribes wrench_raw, tool/pose and tared; publishes wrench with the stamps of the raw samples. Service: force/tare."""
+
     def __init__(self) -> None:
         super().__init__("force_node", PARAMETERS)
         s = self.settings

@@ -10,6 +10,8 @@ OK, WARN, ERROR, STALE = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Health:
+    """`rate` in Hz over the window, `age` in s of the newest message."""
+
     level: int
     message: str
     rate: float

@@ -23,9 +23,9 @@ def test_a_wrench_waits_for_its_pose_in_either_order():
         pipeline = ForcePipeline(PAYLOAD)
         out = []
         for k in range(1, 6):
-            calls = [lambda k=k: pipeline.offer_pose(k * 10 * MS, q), lambda k=k: pipeline.offer_wrench(k * 10 * MS, weight(q) + k)]
-            for call in calls if pose_first else reversed(calls):
-                out += call()
+            calls = [(pipeline.offer_pose, q), (pipeline.offer_wrench, weight(q) + k)]
+            for call, value in calls if pose_first else reversed(calls):
+                out += call(k * 10 * MS, value)
         assert [s.stamp for s in out] == [k * 10 * MS for k in range(1, 6)]
         results.append(np.array([s.value for s in out]))
     np.testing.assert_array_equal(*results)

@@ -39,6 +39,8 @@ def message_type(name: str) -> Any:
 
 
 class ReplayNode(ApprenticeNode):
+    """Ends by itself at the end of the bag; BagError (one line, exit 2) on a torn or foreign one."""
+
     def __init__(self) -> None:
         super().__init__("replay_node", PARAMETERS)
         s = self.settings

@@ -43,6 +43,8 @@ def to_action(state: DeviceState, space: ActionSpace, dead_band: float) -> np.nd
 
 
 class TeleopNode(ApprenticeNode):
+    """Subscribes tick and cell_spec; publishes action/<source>. Loss of the device hands back and ends the node with exit code 1."""
+
     def __init__(self) -> None:
         super().__init__("teleop_node", PARAMETERS)
         s = self.settings

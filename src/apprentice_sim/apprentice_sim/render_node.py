@@ -24,7 +24,7 @@ from apprentice_sim.world import World
 
 PARAMETERS = (
     Param("cell", "sawyer_lift", "cell config that describes the cameras"),
-    Param("cameras", "", "names of the cameras that this node draws, comma-separated; one a process is fastest"),
+    Param("cameras", [""], "names of the cameras that this node draws; one a process is fastest"),
     Param("pace", "lockstep", "lockstep draws every snapshot, realtime the newest", choices=("lockstep", "realtime")),
     Param("rate", 20.0, "images per second at pace realtime, Hz", bounds=(0.1, 240.0)),
     Param("image_raw", False, "also publish camera/<name>/image_raw, for people"),
@@ -37,7 +37,7 @@ class RenderNode(ApprenticeNode):
     def __init__(self) -> None:
         super().__init__("render_node", PARAMETERS)
         cell = load_cell(self.settings["cell"])
-        names = [n.strip() for n in self.settings["cameras"].split(",") if n.strip()]
+        names = [n for n in self.settings["cameras"] if n]
         unknown = [n for n in names if n not in cell.cameras]
         if unknown or not names:
             wrong = f"{unknown[0]!r} is not in cell {cell.name}" if unknown else "names no camera"

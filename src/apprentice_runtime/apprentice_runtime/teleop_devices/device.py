@@ -28,6 +28,8 @@ class DeviceState:
 
 
 class TeleopDevice(Protocol):
+    """A keyboard, gamepad, 6-DoF mouse: whatever gives a twist, a gripper wish and a release button."""
+
     name: str
 
     def poll(self, now: float) -> DeviceState:

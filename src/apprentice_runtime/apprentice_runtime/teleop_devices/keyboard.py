@@ -110,7 +110,9 @@ def open_keyboard(path: str) -> Keyboard:
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
     except OSError as error:
-        raise ApprenticeError(f"keyboard: {path} cannot be opened ({error.strerror}): start teleop_node in a terminal of its own") from error
+        raise ApprenticeError(
+            f"keyboard: {path} cannot be opened ({error.strerror}): start teleop_node in a terminal of its own"
+        ) from error
     if not os.isatty(fd):
         os.close(fd)
         raise ApprenticeError(f"keyboard: {path} is not a terminal: start teleop_node in a terminal of its own")
