@@ -155,6 +155,7 @@ class SimCell:
             self.world.reset_scene(request.initial_state, seed)
         placed = self.world.objects()
         self._rest(SETTLE_STEPS)
+        self.world.sleep()
         self.loop.tare()
         if request.mode == "robot":
             return ""

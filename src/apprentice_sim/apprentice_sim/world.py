@@ -173,6 +173,13 @@ class World:
             uvs=[[0.0, 0.0]] * len(vertices), rgbaColor=body.colour, specularColor=[0.0, 0.0, 0.0], physicsClientId=self.client,
         ))
 
+    def sleep(self) -> None:
+        """Lets objects at rest sleep until something touches them: a block on the floor costs as much as half an arm to keep awake."""
+        for body in self.bodies:
+            if body.mass > 0:
+                for state in (p.ACTIVATION_STATE_ENABLE_SLEEPING, p.ACTIVATION_STATE_SLEEP):
+                    p.changeDynamics(self._uids[body.name], -1, activationState=state, physicsClientId=self.client)
+
     def uid(self, name: str) -> int:
         return self._uids[name]
 

@@ -22,6 +22,6 @@ def make_expert(
     if task.scene == "lift":
         return LiftExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
     if task.scene == "pick_place":
-        place = (task.success.get("x", 0.28), task.success.get("y", -0.11))
+        place = (task.success["x"], task.success["y"])
         return PickPlaceExpert(profile, task.target, place, period, space, noise, noise_correlation, failures, seed, name=name)
     raise ConfigError(task.name, "scene", f"no expert for scene {task.scene!r}")

@@ -13,7 +13,7 @@ class PickPlaceTask(Task):
     `x`, `y`, `half_width`, `rim`: the container, base frame, m; `clear`: distance tool to object that counts as let go, m (ours).
     """
 
-    success_defaults = {"x": 0.28, "y": -0.11, "half_width": 0.055, "rim": 0.05, "speed": 0.05, "clear": 0.035}
+    success_defaults = {"x": 0.30, "y": -0.085, "half_width": 0.055, "rim": 0.05, "speed": 0.05, "clear": 0.035}
 
     def _offset(self, state: TaskState) -> np.ndarray:
         return pose(state.privileged, self.config.target)[:, :2] - (self.limits["x"], self.limits["y"])

@@ -9,9 +9,9 @@ import numpy as np
 from apprentice_sim.bodies import Body, Part
 from apprentice_sim.scenes.scene import ObjectChoice, Scene
 
-TRAY = (0.27, 0.0, 0.30, 0.38)
+TRAY = (0.30, 0.0, 0.30, 0.38)
 """centre x, y and inner size x, y, m"""
-CONTAINER = (0.28, -0.11, 0.11, 0.11, 0.035)
+CONTAINER = (0.30, -0.085, 0.11, 0.11, 0.035)
 """centre x, y, inner size x, y and height of its rim, m; it is fixed to the tray"""
 
 
@@ -28,8 +28,8 @@ def open_box(inner_x: float, inner_y: float, height: float, thickness: float) ->
 
 
 class PickPlaceScene(Scene):
-    objects = (ObjectChoice("object", "orange", {"small_cube": 3.0, "cube": 2.0, "cylinder": 1.0, "octagon": 1.0}),)
-    region = (0.21, 0.33, 0.0, 0.13)
+    objects = (ObjectChoice("object", "orange", {"cube": 3.0, "cylinder": 1.0, "octagon": 1.0, "house": 1.0}),)
+    region = (0.24, 0.36, 0.035, 0.10)
     finger_room = 0.02
 
     def fixtures(self) -> tuple[Body, ...]:
