@@ -49,7 +49,7 @@ def check_headers() -> None:
 def compiler() -> str | None:
     """The C++ compiler that CMake would take: $CXX, c++, g++ or clang++; None where there is none."""
     named = os.environ.get("CXX", "")
-    for name in ([named] if named else ["c++", "g++", "clang++"]):
+    for name in [named] if named else ["c++", "g++", "clang++"]:
         found = shutil.which(name.split()[0]) if name.split() else None
         if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
             return name if name == named else found
@@ -67,5 +67,8 @@ def write_zig_wrappers(folder: Path, python: Path) -> dict[str, str]:
         script.write_text(f'#!/bin/sh\nexec "{python}" -m ziglang {tool} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
     return {
-        "CC": str(folder / "zig-cc"), "CXX": str(folder / "zig-c++"), "AR": str(folder / "zig-ar"), "RANLIB": str(folder / "zig-ranlib"),
+        "CC": str(folder / "zig-cc"),
+        "CXX": str(folder / "zig-c++"),
+        "AR": str(folder / "zig-ar"),
+        "RANLIB": str(folder / "zig-ranlib"),
     }

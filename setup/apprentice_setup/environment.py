@@ -93,7 +93,8 @@ class Environment:
             print(
                 f"[setup] Python {sys.version_info[0]}.{sys.version_info[1]}: PyBullet has no wheel for it and is built once, "
                 "which takes about 8 minutes (pip keeps the result). With Python 3.11 there is nothing to build.",
-                file=sys.stderr, flush=True,
+                file=sys.stderr,
+                flush=True,
             )
         pip = [str(self.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
         env = {**os.environ, "PYTHONWARNINGS": "ignore"}
@@ -125,7 +126,9 @@ class Environment:
     def _repair(self) -> None:
         """The wheels' CMake exports name the include folders of the machine that built them; make them name ours."""
         ask = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
-        include, numpy_include = subprocess.run([str(self.python), "-c", ask], capture_output=True, text=True, check=True).stdout.split("\n")[:2]
+        include, numpy_include = subprocess.run([str(self.python), "-c", ask], capture_output=True, text=True, check=True).stdout.split(
+            "\n"
+        )[:2]
         for path in (self.folder / "share").rglob("*"):
             if path.suffix not in {".cmake", ".in", ".pc", ".txt", ".sh", ".dsv"} or not path.is_file():
                 continue

@@ -66,8 +66,21 @@ class Workspace:
             return line if line.startswith("Starting >>>") else None
 
         command = [
-            str(self.environment.python), "-m", "colcon", "--log-base", str(self.root / "log"), "build", "--base-paths", *self._base_paths(),
-            "--symlink-install", "--event-handlers", "console_cohesion+", "--cmake-args", "-GNinja", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release",
+            str(self.environment.python),
+            "-m",
+            "colcon",
+            "--log-base",
+            str(self.root / "log"),
+            "build",
+            "--base-paths",
+            *self._base_paths(),
+            "--symlink-install",
+            "--event-handlers",
+            "console_cohesion+",
+            "--cmake-args",
+            "-GNinja",
+            "-DBUILD_TESTING=OFF",
+            "-DCMAKE_BUILD_TYPE=Release",
             f"-DPython3_EXECUTABLE={self.environment.python}",
         ]
         if self.environment.zig:
@@ -80,10 +93,15 @@ class Workspace:
 
     def _base_paths(self) -> list[str]:
         """`underlay/` only where nothing else brings its packages."""
-        missing = [
-            str(p) for p in sorted((self.root / "underlay").iterdir())
-            if p.is_dir() and not any((Path(prefix) / "share" / p.name / "package.xml").is_file() for prefix in self._prefixes())
-        ] if (self.root / "underlay").is_dir() else []
+        missing = (
+            [
+                str(p)
+                for p in sorted((self.root / "underlay").iterdir())
+                if p.is_dir() and not any((Path(prefix) / "share" / p.name / "package.xml").is_file() for prefix in self._prefixes())
+            ]
+            if (self.root / "underlay").is_dir()
+            else []
+        )
         return ["src", *missing]
 
     def _prefixes(self) -> list[str]:

@@ -60,7 +60,18 @@ def check_compiler() -> Finding:
 
 def check_wheels() -> Finding:
     """Imports what the suite cannot do without, in a process of its own, as a node would."""
-    names = ("rclpy", "rmw_dds_common", "apprentice_interfaces.msg", "tf2_msgs.msg", "torch", "pybullet", "pinocchio", "rosbags", "mcap", "cv2")
+    names = (
+        "rclpy",
+        "rmw_dds_common",
+        "apprentice_interfaces.msg",
+        "tf2_msgs.msg",
+        "torch",
+        "pybullet",
+        "pinocchio",
+        "rosbags",
+        "mcap",
+        "cv2",
+    )
     script = f"import importlib, sys\nfor n in {names!r}:\n    importlib.import_module(n)\nimport rclpy\nrclpy.init()\nrclpy.shutdown()"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     if answer.returncode == 0:
@@ -85,8 +96,12 @@ def check_dds() -> Finding:
         other.wait(10)
     where = f"domain {domain}, discovery {scope}"
     if answer is None or answer.returncode != 0:
-        return Finding("dds", "bad", f"two processes did not find each other ({where})",
-                       "check ROS_DOMAIN_ID and a firewall on UDP 7400 and up; ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST stays on this machine")
+        return Finding(
+            "dds",
+            "bad",
+            f"two processes did not find each other ({where})",
+            "check ROS_DOMAIN_ID and a firewall on UDP 7400 and up; ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST stays on this machine",
+        )
     match, trip = json.loads(answer.stdout.splitlines()[-1]).values()
     found = f"matched in {match:.2f} s, a message there and back in {1000 * trip:.1f} ms ({where})"
     if match > MATCH_WANTED:
@@ -110,7 +125,12 @@ def check_disk(folder: Path) -> Finding:
         probe.unlink(missing_ok=True)
     found = f"{free:.1f} GiB free at {there}, {rate:.0f} MiB/s with fsync"
     if free < DISK_WANTED:
-        return Finding("disk", "bad" if free < 1 else "warning", found, f"free some space ({DISK_WANTED:.0f} GiB are comfortable) or set APPRENTICE_DATA")
+        return Finding(
+            "disk",
+            "bad" if free < 1 else "warning",
+            found,
+            f"free some space ({DISK_WANTED:.0f} GiB are comfortable) or set APPRENTICE_DATA",
+        )
     if rate < 20:
         return Finding("disk", "warning", found, "six cameras write some 2 MiB/s, but commits will be slow here")
     return Finding("disk", "good", found)
@@ -123,11 +143,20 @@ def check_clock() -> Finding:
     drift = abs((time.time() - wall) - (time.monotonic() - steady))
     year = time.gmtime().tm_year
     if year < 2024 or drift > 0.05:
-        return Finding("clock", "bad", f"year {year}, {1000 * drift:.0f} ms off the steady clock within 0.2 s", "set the clock; a stepping clock breaks stamps")
+        return Finding(
+            "clock",
+            "bad",
+            f"year {year}, {1000 * drift:.0f} ms off the steady clock within 0.2 s",
+            "set the clock; a stepping clock breaks stamps",
+        )
     synchronised = Path("/run/systemd/timesync/synchronized").exists() or shutil.which("chronyc") is not None
     if synchronised:
         return Finding("clock", "good", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}, synchronised")
-    return Finding("clock", "good", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}; no sign of NTP here (needed only where robot or cameras stamp on another host)")
+    return Finding(
+        "clock",
+        "good",
+        f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}; no sign of NTP here (needed only where robot or cameras stamp on another host)",
+    )
 
 
 def check_cameras() -> Finding:
@@ -135,7 +164,12 @@ def check_cameras() -> Finding:
     names = [f"/dev/{d.name} ({(d / 'name').read_text(encoding='utf-8').strip()})" for d in devices if (d / "name").is_file()]
     blocked = [f"/dev/{d.name}" for d in devices if not os.access(f"/dev/{d.name}", os.R_OK | os.W_OK)]
     if blocked:
-        return Finding("cameras", "warning", ", ".join(names), f"no permission for {', '.join(blocked)}: sudo usermod -aG video $USER, then log in again")
+        return Finding(
+            "cameras",
+            "warning",
+            ", ".join(names),
+            f"no permission for {', '.join(blocked)}: sudo usermod -aG video $USER, then log in again",
+        )
     return Finding("cameras", "good", ", ".join(names) or "no V4L2 device (simulated cells need none; camera_node also reads files)")
 
 
@@ -152,7 +186,17 @@ def check_processor() -> Finding:
 def examine(data: Path, report: Callable[[Finding], None] = lambda finding: None) -> list[Finding]:
     """All checks in order; `report` is told of each as soon as it is known."""
     findings = []
-    for check in (check_python, check_headers, check_compiler, check_wheels, check_dds, lambda: check_disk(data), check_clock, check_cameras, check_processor):
+    for check in (
+        check_python,
+        check_headers,
+        check_compiler,
+        check_wheels,
+        check_dds,
+        lambda: check_disk(data),
+        check_clock,
+        check_cameras,
+        check_processor,
+    ):
         findings.append(check())
         report(findings[-1])
     return findings

@@ -9,7 +9,6 @@ from typing import Any
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.config import TaskConfig
 from apprentice_core.errors import ApprenticeError
-
 from apprentice_workflows.statistics import Proportion
 
 COLLECTION_SEED = 1
@@ -65,7 +64,10 @@ class Tally:
 
 
 def run_episodes(
-    cell: Cell, starts: Sequence[ResetRequest], request: EpisodeRequest, on_episode: Callable[[ResetRequest, EpisodeRef], None] = lambda start, ref: None,
+    cell: Cell,
+    starts: Sequence[ResetRequest],
+    request: EpisodeRequest,
+    on_episode: Callable[[ResetRequest, EpisodeRef], None] = lambda start, ref: None,
 ) -> Iterator[EpisodeRef]:
     """Runs `request` once from each start; `on_episode` is told of each as it ends."""
     for start in starts:
@@ -77,6 +79,10 @@ def run_episodes(
 def as_dict(tally: Tally, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The stable JSON of an evaluation: Wilson interval, steps, lost observations, reasons, episode ids."""
     return {
-        **tally.proportion.as_dict(), "steps": tally.steps, "observations_lost": tally.lost, "reasons": tally.reasons(),
-        "episode_ids": [r.episode_id for r in tally.refs], **(extra or {}),
+        **tally.proportion.as_dict(),
+        "steps": tally.steps,
+        "observations_lost": tally.lost,
+        "reasons": tally.reasons(),
+        "episode_ids": [r.episode_id for r in tally.refs],
+        **(extra or {}),
     }

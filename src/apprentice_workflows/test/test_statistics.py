@@ -1,15 +1,23 @@
 import math
 
 import pytest
-from apprentice_workflows.statistics import percentile, wilson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apprentice_workflows.statistics import percentile, wilson
 
-@pytest.mark.parametrize(("successes", "n", "low", "high"), [
-    # published worked examples: Wilson 1927 form, z = 1.96
-    (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (20, 25, 0.6087, 0.9114), (1, 20, 0.0089, 0.2361),
-])
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        # published worked examples: Wilson 1927 form, z = 1.96
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (5, 10, 0.2366, 0.7634),
+        (20, 25, 0.6087, 0.9114),
+        (1, 20, 0.0089, 0.2361),
+    ],
+)
 def test_wilson_known_values(successes: int, n: int, low: float, high: float) -> None:
     assert wilson(successes, n) == pytest.approx((low, high), abs=5e-4)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
@@ -17,7 +16,9 @@ def bench_names() -> list[str]:
     """Files of benchmarks/ that define a bench: every module but the shared ones."""
     from apprentice_workflows.project import root
 
-    return sorted(p.stem for p in (root() / "benchmarks").glob("*.py") if p.stem not in {"__init__", "common"} and not p.stem.startswith("_"))
+    return sorted(
+        p.stem for p in (root() / "benchmarks").glob("*.py") if p.stem not in {"__init__", "common"} and not p.stem.startswith("_")
+    )
 
 
 def load_bench(name: str) -> ModuleType:
@@ -46,11 +47,7 @@ def bench(
       apprentice bench sim --json
     """
     if not name:
-        rows = []
-        for known in bench_names():
-            text = (Path(load_file(known)).read_text(encoding="utf-8").split('"""') + ["", ""])[1]
-            rows.append((known, text.strip().splitlines()[0] if text.strip() else ""))
-        print_table("benches", ("name", "question"), rows)
+        print_table("benches", ("name", "question"), [(known, question(known)) for known in bench_names()])
         return
     result = load_bench(name).run(quick)
     if as_json:
@@ -64,7 +61,11 @@ def bench(
     raise typer.Exit(0 if result.passed else 1)
 
 
-def load_file(name: str) -> Path:
+def question(name: str) -> str:
+    """First line of the bench's docstring, without running its imports."""
+    import ast
+
     from apprentice_workflows.project import root
 
-    return root() / "benchmarks" / f"{name}.py"
+    text = ast.get_docstring(ast.parse((root() / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0]

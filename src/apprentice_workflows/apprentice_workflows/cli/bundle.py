@@ -33,10 +33,14 @@ def show(folder: Annotated[Path, typer.Argument(help="The bundle's folder.")], a
         print_json({"id": bundle_id(manifest), "parameters": parameters, **manifest.model_dump(mode="json")})
         return
     rows = [
-        ("id", bundle_id(manifest)), ("kind", manifest.kind), ("name", manifest.name), ("algorithm", manifest.algorithm),
+        ("id", bundle_id(manifest)),
+        ("kind", manifest.kind),
+        ("name", manifest.name),
+        ("algorithm", manifest.algorithm),
         *(("observes", f"{a.name} {a.dtype}{list(a.shape)} {a.unit}") for a in manifest.observation),
         ("acts in", f"{manifest.action_space} ({manifest.action_space_hash}), every {manifest.control_period} s"),
         ("parameters", f"{parameters:,} in {len(tensors)} tensors"),
-        *(("lineage", f"{k}: {v}") for k, v in manifest.lineage.items()), *(("refers to", f"{k}: {v}") for k, v in manifest.references.items()),
+        *(("lineage", f"{k}: {v}") for k, v in manifest.lineage.items()),
+        *(("refers to", f"{k}: {v}") for k, v in manifest.references.items()),
     ]
     print_table(str(folder), ("what", "value"), rows)

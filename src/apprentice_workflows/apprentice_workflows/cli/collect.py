@@ -11,7 +11,9 @@ from apprentice_workflows.cli.cell_options import Cameras, CellName, Data, InPro
 
 def collect(
     episodes: Annotated[int, typer.Option("--episodes", "-n", min=1, help="How many.")] = 10,
-    source: Annotated[str, typer.Option("--source", "-s", help="Who drives: a script's or node's name, e.g. expert, random_watcher, teleop.")] = "expert",
+    source: Annotated[
+        str, typer.Option("--source", "-s", help="Who drives: a script's or node's name, e.g. expert, random_watcher, teleop.")
+    ] = "expert",
     task: Task = "lift",
     cell: CellName = "sawyer_lift",
     seed: Annotated[int, typer.Option(help="Of the first start; each episode takes the next.")] = 1,
@@ -33,9 +35,9 @@ def collect(
     """
     from apprentice_core.cell import EpisodeRequest
     from apprentice_core.paths import data_dir
+    from apprentice_workflows.cells import CellChoice, open_cell
     from apprentice_workflows.cli.progress import episode_progress
     from apprentice_workflows.episodes import Tally, run_episodes, seeded_starts
-    from apprentice_workflows.cells import CellChoice, open_cell
 
     choice = CellChoice(in_process, task, cell, namespace, (data or data_dir()) if in_process else None, cameras, seed)
     request = EpisodeRequest(task, source, steps=steps, end_on_success=end_on_success, tags=tuple(tag or ()))

@@ -9,9 +9,15 @@ import typer
 
 
 def demo(
-    quick: Annotated[bool, typer.Option("--quick", help="The same with smaller numbers, in under 3 minutes: shows that it runs, not how well it learns.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where episodes, policies and report go; bags/demo (or bags/demo-quick) by default.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Move an earlier run in that folder aside and start anew, instead of going on with it.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The same with smaller numbers, in under 3 minutes: shows that it runs, not how well it learns.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where episodes, policies and report go; bags/demo (or bags/demo-quick) by default.")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Move an earlier run in that folder aside and start anew, instead of going on with it.")
+    ] = False,
 ) -> None:
     """The whole turn of the wheel, on real parts.
 

@@ -15,7 +15,9 @@ def evaluate(
     bundle: Annotated[Path | None, typer.Option("--bundle", "-b", help="The policy's bundle; without one, --source is judged.")] = None,
     source: Annotated[str, typer.Option("--source", "-s", help="Who drives where no bundle is given.")] = "random_watcher",
     episodes: Annotated[int, typer.Option("--episodes", "-n", min=0, help="How many; 0: every named start once.")] = 25,
-    starts: Annotated[list[str] | None, typer.Option(help="A named set (normal, hard, unseen) or one start (normal/n0); may be repeated. Without: seeds.")] = None,
+    starts: Annotated[
+        list[str] | None, typer.Option(help="A named set (normal, hard, unseen) or one start (normal/n0); may be repeated. Without: seeds.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the first start, where no set is named; far from collection's.")] = 1_000_000,
     task: Task = "lift",
     cell: CellName = "sawyer_lift",
@@ -37,9 +39,9 @@ def evaluate(
     from apprentice_core.cell import EpisodeRequest
     from apprentice_core.config import load_task
     from apprentice_core.errors import ApprenticeError
+    from apprentice_workflows.cells import POLICY, CellChoice, open_cell
     from apprentice_workflows.cli.progress import episode_progress
     from apprentice_workflows.episodes import Tally, as_dict, named_starts, run_episodes, seeded_starts
-    from apprentice_workflows.cells import POLICY, CellChoice, open_cell
 
     if not episodes and not starts:
         raise ApprenticeError("--episodes 0 means every named start once: name a set with --starts")
@@ -47,7 +49,10 @@ def evaluate(
     driver = POLICY if bundle is not None else source
     tally = Tally(str(bundle) if bundle is not None else source)
     request = EpisodeRequest(task, driver, end_on_success=not keep_going, record=not in_process or data is not None, tags=("evaluate",))
-    with open_cell(CellChoice(in_process, task, cell, namespace, data, cameras), bundle) as running, episode_progress(driver, len(chosen), tally) as shown:
+    with (
+        open_cell(CellChoice(in_process, task, cell, namespace, data, cameras), bundle) as running,
+        episode_progress(driver, len(chosen), tally) as shown,
+    ):
         for ref in run_episodes(running, chosen, request):
             tally.refs.append(ref)
             shown()
@@ -56,6 +61,12 @@ def evaluate(
         print_json(facts)
         return
     low, high = facts["wilson_low"], facts["wilson_high"]
-    row = (tally.name, f"{tally.successes}/{len(tally.refs)}", percent(tally.successes / max(1, len(tally.refs))), f"{percent(low)} to {percent(high)}",
-           f"{tally.steps / max(1, len(tally.refs)):.1f}", ", ".join(f"{k} {v}" for k, v in tally.reasons().items()))
+    row = (
+        tally.name,
+        f"{tally.successes}/{len(tally.refs)}",
+        percent(tally.successes / max(1, len(tally.refs))),
+        f"{percent(low)} to {percent(high)}",
+        f"{tally.steps / max(1, len(tally.refs)):.1f}",
+        ", ".join(f"{k} {v}" for k, v in tally.reasons().items()),
+    )
     print_table(f"{task}, {facts['starts']}", ("driver", "successes", "rate", "95 % interval", "steps an episode", "ended by"), [row])

@@ -17,7 +17,9 @@ def replay(
     start: Annotated[float, typer.Option(help="Seconds after the first message.")] = 0.0,
     end: Annotated[float, typer.Option(help="Seconds after the first message; 0: the bag's end.")] = 0.0,
     topic: Annotated[list[str] | None, typer.Option(help="Only this topic (may be repeated).")] = None,
-    commands: Annotated[bool, typer.Option("--commands", help="Also publish what nodes act on (tick, action): moves a running cell.")] = False,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Also publish what nodes act on (tick, action): moves a running cell.")
+    ] = False,
     prefix: Annotated[str, typer.Option(help="Put before every topic name, as /replay.")] = "",
     list_topics: Annotated[bool, typer.Option("--list", help="Print the bag's topics and end.")] = False,
 ) -> None:
@@ -33,8 +35,14 @@ def replay(
     from apprentice_workflows.launch_files.substitution import package_executable
 
     parameters: dict[str, ParameterValue] = {
-        "bag": str(bag.resolve()), "rate": float(rate), "loop": loop, "start": float(start), "end": float(end), "commands": commands,
-        "prefix": prefix, "list": list_topics,
+        "bag": str(bag.resolve()),
+        "rate": float(rate),
+        "loop": loop,
+        "start": float(start),
+        "end": float(end),
+        "commands": commands,
+        "prefix": prefix,
+        "list": list_topics,
     }
     if topic:
         parameters["topics"] = list(topic)

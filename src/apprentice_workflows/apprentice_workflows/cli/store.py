@@ -33,7 +33,9 @@ def open_store(data: Path | None) -> Store:
 
 @app.command("ls")
 def ls(
-    data: Data = None, where: Where = "", limit: Annotated[int, typer.Option("--limit", "-n", help="The newest so many; 0: all.")] = 20,
+    data: Data = None,
+    where: Where = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", help="The newest so many; 0: all.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
     """List episodes, newest first.
@@ -48,8 +50,17 @@ def ls(
             print_json({"episodes": [{k: v for k, v in vars(r).items() if k != "metadata_json"} for r in rows]})
             return
         table = [
-            (r.episode_id, datetime.fromtimestamp(r.timestamp).strftime("%m-%d %H:%M"), r.kind, r.task, r.source, r.steps,
-             {True: "yes", False: "no", None: "?"}[r.success], r.reason, r.lost)
+            (
+                r.episode_id,
+                datetime.fromtimestamp(r.timestamp).strftime("%m-%d %H:%M"),
+                r.kind,
+                r.task,
+                r.source,
+                r.steps,
+                {True: "yes", False: "no", None: "?"}[r.success],
+                r.reason,
+                r.lost,
+            )
             for r in rows
         ]
         print_table(str(store.folder), ("episode", "start", "kind", "task", "source", "steps", "success", "ended by", "lost"), table)
@@ -89,9 +100,13 @@ def show(episode: Annotated[str, typer.Argument(help="Episode id.")], data: Data
         read = store.read(episode)
     assert row is not None
     facts = {
-        **vars(row), "path": str(path), "digest_mismatches": len(digest_mismatches(read)),
-        "observations": {k: f"{v.dtype}{list(v.shape)}" for k, v in read.observations.items()}, "rewards": {k: float(v[v == v].sum()) for k, v in read.rewards.items()},
-        "actors": {a: read.actors.count(a) for a in sorted(set(read.actors))}, "outcomes": {o: read.outcomes.count(o) for o in sorted(set(read.outcomes))},
+        **vars(row),
+        "path": str(path),
+        "digest_mismatches": len(digest_mismatches(read)),
+        "observations": {k: f"{v.dtype}{list(v.shape)}" for k, v in read.observations.items()},
+        "rewards": {k: float(v[v == v].sum()) for k, v in read.rewards.items()},
+        "actors": {a: read.actors.count(a) for a in sorted(set(read.actors))},
+        "outcomes": {o: read.outcomes.count(o) for o in sorted(set(read.outcomes))},
     }
     if as_json:
         print_json(facts)
@@ -104,7 +119,9 @@ def show(episode: Annotated[str, typer.Argument(help="Episode id.")], data: Data
 
 @app.command("tag")
 def tag(
-    episode: Annotated[str, typer.Argument(help="Episode id.")], name: Annotated[str, typer.Argument(help="The tag.")], data: Data = None,
+    episode: Annotated[str, typer.Argument(help="Episode id.")],
+    name: Annotated[str, typer.Argument(help="The tag.")],
+    data: Data = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the tag away (its history stays).")] = False,
     author: Annotated[str, typer.Option(help="Who says so.")] = "",
 ) -> None:
@@ -122,7 +139,9 @@ def tag(
 
 @app.command("check")
 def check(
-    data: Data = None, quick: Annotated[bool, typer.Option("--quick", help="Do not read every byte to compare hashes.")] = False, as_json: JsonFlag = False,
+    data: Data = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not read every byte to compare hashes.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """What is wrong in a data folder, without changing it. Exit code 1 when something is.
 
@@ -172,6 +191,8 @@ def manifest(data: Data = None, where: Where = "", as_json: JsonFlag = False) ->
         pinned = store.manifest(where or None)
         folder = store.folder / "manifests"
     if as_json:
-        print_json({"hash": pinned.hash, "episodes": len(pinned), "revision": pinned.revision, "query": pinned.query, "folder": str(folder)})
+        print_json(
+            {"hash": pinned.hash, "episodes": len(pinned), "revision": pinned.revision, "query": pinned.query, "folder": str(folder)}
+        )
     else:
         typer.echo(f"{pinned.hash}: {len(pinned)} episodes at revision {pinned.revision}, in {folder}")

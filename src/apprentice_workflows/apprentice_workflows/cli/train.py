@@ -11,7 +11,10 @@ import typer
 def train(
     config: Annotated[str, typer.Argument(help="A training config: a name in config/learning, or a YAML file.")],
     data: Annotated[Path | None, typer.Option("--data", "-d", help="The data folder; $APPRENTICE_DATA or bags/ by default.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run: checkpoints, metrics, TensorBoard, bundle; runs/<config> by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the run: checkpoints, metrics, TensorBoard, bundle; runs/<config> by default."),
+    ] = None,
     where: Annotated[str, typer.Option("--where", "-w", help="Only these episodes, e.g. \"tag = 'collect'\".")] = "",
     steps: Annotated[int, typer.Option(min=0, help="Updates; 0: the config's.")] = 0,
     seed: Annotated[int, typer.Option(min=-1, help="-1: the config's.")] = -1,

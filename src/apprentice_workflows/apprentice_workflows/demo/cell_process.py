@@ -29,7 +29,9 @@ class CellProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as file:
             # A session of its own: Ctrl-C reaches us alone, and we end the nodes in order.
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=os.environ.copy())
+            self.process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=os.environ.copy()
+            )
         return self
 
     def check(self) -> None:

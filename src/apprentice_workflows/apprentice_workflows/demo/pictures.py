@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from apprentice_core.episode import Episode
 from apprentice_core.images import encode_png
 

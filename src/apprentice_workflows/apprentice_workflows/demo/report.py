@@ -8,7 +8,6 @@ from typing import Any
 
 from apprentice_core.errors import BagError
 from apprentice_store.store import Store
-
 from apprentice_workflows.demo.pictures import camera_strip, curve_plot, success_plot
 from apprentice_workflows.demo.settings import DemoSettings
 from apprentice_workflows.demo.state import DemoState
@@ -72,8 +71,12 @@ def write_report(out: Path, store: Store, settings: DemoSettings, state: DemoSta
     curves = [(p.name, metric_curves(out / "policies" / p.name)) for p in settings.policies]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        facts=facts, settings=settings, success=success_plot(facts["policies"], settings.target_rate),
-        curves=[(name, curve_plot(name, c)) for name, c in curves if c], strips=strips(store, tallies), groups=store.stats()["groups"],
+        facts=facts,
+        settings=settings,
+        success=success_plot(facts["policies"], settings.target_rate),
+        curves=[(name, curve_plot(name, c)) for name, c in curves if c],
+        strips=strips(store, tallies),
+        groups=store.stats()["groups"],
         missed=judge(facts, settings),
     )
     (out / "report.html").write_text(page, encoding="utf-8")

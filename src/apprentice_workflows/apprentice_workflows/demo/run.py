@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.store import Store
-from rich.console import Console
-
 from apprentice_workflows.cells import POLICY, CellChoice, open_cell
 from apprentice_workflows.cli.progress import episode_progress
 from apprentice_workflows.demo.cell_process import CellProcess
@@ -51,7 +51,14 @@ def run_demo(out: Path, quick: bool, fresh: bool) -> int:
 def ref_of(row: EpisodeRow, folder: Path) -> EpisodeRef:
     """What `Cell.run` returned when the episode of this row was recorded."""
     return EpisodeRef(
-        row.episode_id, str(folder / row.data_path), row.steps, bool(row.success), row.terminated, row.truncated, row.reason, row.lost,
+        row.episode_id,
+        str(folder / row.data_path),
+        row.steps,
+        bool(row.success),
+        row.terminated,
+        row.truncated,
+        row.reason,
+        row.lost,
     )
 
 
@@ -117,7 +124,10 @@ class Demo:
 
     def drivers(self) -> list[tuple[str, str, Path | None]]:
         """(name, action source, bundle) of everything that is judged."""
-        return [*((p.name, POLICY, self.bundle(p.name)) for p in self.settings.policies), (self.settings.random, self.settings.random, None)]
+        return [
+            *((p.name, POLICY, self.bundle(p.name)) for p in self.settings.policies),
+            (self.settings.random, self.settings.random, None),
+        ]
 
     def tallies(self) -> list[Tally]:
         """The evaluations so far, read from the store."""
@@ -152,8 +162,12 @@ class Demo:
             facts = write_report(self.out, self.store, self.settings, self.state, self.tallies())
         failures = judge(facts, self.settings)
         for p in facts["policies"]:
-            console.print(f"{p['name']:>15}: {p['successes']}/{p['episodes']} ({100 * p['wilson_low']:.0f} to {100 * p['wilson_high']:.0f} %)")
-        console.print(f"{facts['steps_recorded']} steps recorded, {facts['observations_lost']} observations lost, {facts['wall_s']:.0f} s of work")
+            console.print(
+                f"{p['name']:>15}: {p['successes']}/{p['episodes']} ({100 * p['wilson_low']:.0f} to {100 * p['wilson_high']:.0f} %)"
+            )
+        console.print(
+            f"{facts['steps_recorded']} steps recorded, {facts['observations_lost']} observations lost, {facts['wall_s']:.0f} s of work"
+        )
         for failure in failures:
             console.print(f"[red]missed:[/red] {failure}")
         print(self.out / "report.html", flush=True)
@@ -165,5 +179,3 @@ def _id(bundle: Path | None) -> str:
     from apprentice_core.bundle import bundle_id, read_manifest
 
     return "" if bundle is None else bundle_id(read_manifest(bundle))
-
-

@@ -38,6 +38,10 @@ class DemoSettings:
 
 FULL = DemoSettings(quick=False)
 QUICK = DemoSettings(
-    quick=True, expert_episodes=8, random_episodes=2, evaluation_episodes=2, policies=(PolicyPlan("bc", "bc_demo", 200), PolicyPlan("iql", "iql_demo", 60)),
+    quick=True,
+    expert_episodes=8,
+    random_episodes=2,
+    evaluation_episodes=2,
+    policies=(PolicyPlan("bc", "bc_demo", 200), PolicyPlan("iql", "iql_demo", 60)),
 )
 """Shows that every part runs; so few episodes cannot teach the task, so the success targets are not judged."""

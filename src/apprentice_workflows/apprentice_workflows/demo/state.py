@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from apprentice_core.errors import ApprenticeError
-
 from apprentice_workflows.demo.settings import DemoSettings
 
 
@@ -33,7 +32,9 @@ class DemoState:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ApprenticeError(f"{self.path}: is not readable; start anew with --fresh") from error
         if known != settings.hash:
-            raise ApprenticeError(f"{out} holds a run with other settings (another version, or with and without --quick): use --fresh or another --out")
+            raise ApprenticeError(
+                f"{out} holds a run with other settings (another version, or with and without --quick): use --fresh or another --out"
+            )
 
     @property
     def wall_s(self) -> float:
@@ -52,5 +53,7 @@ class DemoState:
 
     def _write(self) -> None:
         partial = self.path.with_name(f".state.{os.getpid()}")
-        partial.write_text(json.dumps({"hash": self.settings.hash, "stages": self.stages, "settings": asdict(self.settings)}, indent=1), encoding="utf-8")
+        partial.write_text(
+            json.dumps({"hash": self.settings.hash, "stages": self.stages, "settings": asdict(self.settings)}, indent=1), encoding="utf-8"
+        )
         partial.replace(self.path)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apprentice_core.errors import ApprenticeError
-
 from apprentice_workflows.cli.progress import bars
 from apprentice_workflows.demo.settings import PolicyPlan
 
@@ -37,7 +36,7 @@ def newest_metrics(folder: Path) -> dict[str, float]:
 
 
 def metric_curves(folder: Path) -> dict[str, list[tuple[float, float]]]:
-    """metric -> [(step, value)] of a whole run."""
+    """Metric -> [(step, value)] of a whole run."""
     curves: dict[str, list[tuple[float, float]]] = {}
     path = folder / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
@@ -67,12 +66,30 @@ def start(plan: PolicyPlan, data: Path, where: str, folder: Path) -> Run:
     from apprentice_learning.config import load_train_config
 
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "apprentice_workflows", "train", plan.config, "--data", str(data), "--out", str(folder), "--where", where, "--resume"]
+    command = [
+        sys.executable,
+        "-m",
+        "apprentice_workflows",
+        "train",
+        plan.config,
+        "--data",
+        str(data),
+        "--out",
+        str(folder),
+        "--where",
+        where,
+        "--resume",
+    ]
     if plan.steps:
         command += ["--steps", str(plan.steps)]
     with (folder / "train.log").open("ab") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     return Run(plan, folder, plan.steps or load_train_config(plan.config).steps, process)
 

@@ -36,7 +36,10 @@ ATTRIBUTES: dict[str, tuple[set[str], set[str]]] = {
 CHILDREN = {
     "launch": {"arg", "let", "group", "include", "node", "push_ros_namespace", "push-ros-namespace"},
     "group": {"arg", "let", "group", "include", "node", "push_ros_namespace", "push-ros-namespace"},
-    "arg": {"choice"}, "include": {"arg", "let"}, "node": {"param", "remap", "env"}, "param": {"param"},
+    "arg": {"choice"},
+    "include": {"arg", "let"},
+    "node": {"param", "remap", "env"},
+    "param": {"param"},
 }
 MAX_INCLUDES = 32
 SCALARS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -84,13 +87,14 @@ def _check(path: Path, element: Element) -> None:
         if name not in required | allowed:
             known = ", ".join(sorted(required | allowed)) or "none"
             raise LaunchError(path, element.line, f"<{element.tag}> has no attribute {name}; known: {known}")
-    if CONDITIONS <= set(element.attributes):
+    if set(element.attributes) >= CONDITIONS:
         raise LaunchError(path, element.line, f"<{element.tag}> has both if and unless")
     inside = CHILDREN.get(element.tag, set())
     for child in element.children:
         if child.tag not in inside:
             known = ", ".join(f"<{t}>" for t in sorted(inside)) or "nothing"
-            raise LaunchError(path, child.line, f"<{child.tag}> is not known inside <{element.tag}>; this runner knows there: {known}")
+            message = f"<{child.tag}> is not known inside <{element.tag}>; this runner knows there: {known}"
+            raise LaunchError(path, child.line, message)
         if element.tag == "include" and child.tag == "arg" and "value" in child.attributes:
             child.tag = "let"  # in an include, <arg name value> passes a value; elsewhere it declares
         _check(path, child)
@@ -140,8 +144,7 @@ def _actions(path: Path, elements: list[Element], plan: LaunchPlan, scope: _Scop
             scope.namespace = _join(scope.namespace, text(e.attributes["namespace"]))
         elif e.tag == "include":
             for child in e.children:
-                value = substitute(child.attributes["value"], scope.variables, lambda m, n=child.line: LaunchError(path, n, m))
-                scope.variables[child.attributes["name"]] = value
+                scope.variables[child.attributes["name"]] = text(child.attributes["value"], child.line)
             target = Path(text(e.attributes["file"]))
             if not target.is_file():
                 raise fail(f"included file {target} does not exist")
@@ -184,11 +187,15 @@ def _node(path: Path, e: Element, scope: _Scope) -> NodePlan:
         return substitute(value, scope.variables, lambda message: LaunchError(path, line, message))
 
     node = NodePlan(
-        package=text(e.attributes["pkg"]), executable=text(e.attributes["exec"]), name=text(e.attributes.get("name", "")),
+        package=text(e.attributes["pkg"]),
+        executable=text(e.attributes["exec"]),
+        name=text(e.attributes.get("name", "")),
         namespace=_join(scope.namespace, text(e.attributes.get("namespace", ""))),
-        arguments=tuple(shlex.split(text(e.attributes.get("args", "")))), ros_arguments=tuple(shlex.split(text(e.attributes.get("ros_args", "")))),
+        arguments=tuple(shlex.split(text(e.attributes.get("args", "")))),
+        ros_arguments=tuple(shlex.split(text(e.attributes.get("ros_args", "")))),
         respawn=_boolean(path, e, "respawn", text(e.attributes.get("respawn", "false"))),
-        respawn_delay=_delay(path, e, text(e.attributes.get("respawn_delay", "0.0"))), where=f"{path}:{e.line}",
+        respawn_delay=_delay(path, e, text(e.attributes.get("respawn_delay", "0.0"))),
+        where=f"{path}:{e.line}",
     )
     if node.namespace and not node.namespace.startswith("/"):
         node = replace(node, namespace=f"/{node.namespace}")
@@ -211,7 +218,11 @@ def _node(path: Path, e: Element, scope: _Scope) -> NodePlan:
         elif child.tag == "env":
             environment.append((text(child.attributes["name"], child.line), text(child.attributes["value"], child.line)))
     return replace(
-        node, parameters=tuple(parameters), parameter_files=tuple(files), remappings=tuple(remappings), environment=tuple(environment),
+        node,
+        parameters=tuple(parameters),
+        parameter_files=tuple(files),
+        remappings=tuple(remappings),
+        environment=tuple(environment),
     )
 
 
@@ -250,11 +261,11 @@ def typed_value(text: str, kind: str | None = None) -> ParameterValue:
     if kind in SCALARS:
         return _scalar(text, SCALARS[kind])
     if kind is not None and kind != "yaml" and kind.removeprefix("list_of_").removesuffix("s") not in SCALARS:
-        raise ValueError(f"type={kind!r} is not one of {', '.join(SCALARS)}, yaml, list_of_strs, list_of_ints, list_of_floats, list_of_bools")
+        raise ValueError(f"type={kind!r} is not one of {', '.join(SCALARS)}, yaml, {', '.join(f'list_of_{s}s' for s in SCALARS)}")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{text!r} is not YAML ({' '.join(str(error).split())}); is it a string? then add type=\"str\"") from error
+        raise ValueError(f'{text!r} is not YAML ({" ".join(str(error).split())}); is it a string? then add type="str"') from error
     if kind is not None and kind.startswith("list_of_"):
         if not isinstance(value, list):
             raise ValueError(f"{text!r} is not a list")
@@ -264,7 +275,7 @@ def typed_value(text: str, kind: str | None = None) -> ParameterValue:
     if isinstance(value, list) and value and len({type(v) for v in value}) == 1 and isinstance(value[0], bool | int | float | str):
         return value
     if value is None:
-        raise ValueError(f"the value {text!r} has no type; if it is a string, add type=\"str\"")
+        raise ValueError(f'the value {text!r} has no type; if it is a string, add type="str"')
     raise ValueError(f"{text!r} is neither a scalar nor a list of one type")
 
 

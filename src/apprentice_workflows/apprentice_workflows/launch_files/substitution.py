@@ -20,8 +20,9 @@ def prefixes() -> list[Path]:
 def package_share(package: str) -> Path:
     """share/<package> of the first prefix that has it; the checkout itself stands in for a bringup package that is not installed."""
     for prefix in prefixes():
-        if (prefix / "share" / package / "package.xml").is_file() or (prefix / "share" / "ament_index" / "resource_index" / "packages" / package).is_file():
-            return prefix / "share" / package
+        share = prefix / "share"
+        if (share / package / "package.xml").is_file() or (share / "ament_index" / "resource_index" / "packages" / package).is_file():
+            return share / package
     if package == "apprentice_bringup":
         return share_dir()
     raise ApprenticeError(f"package {package!r} is not installed in any of {os.environ.get('AMENT_PREFIX_PATH') or 'no AMENT_PREFIX_PATH'}")

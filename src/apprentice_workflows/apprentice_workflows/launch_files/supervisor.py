@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, cast
 
 from apprentice_workflows.launch_files import guardian
 from apprentice_workflows.launch_files.plan import NodePlan
@@ -52,7 +52,10 @@ class Supervisor:
     def run(self) -> int:
         """Exit code: 0 when every node ended well (or on our signal), 1 when one failed by itself or had to be killed."""
         self._guard = subprocess.Popen(
-            [sys.executable, "-S", "-E", str(Path(guardian.__file__))], stdin=subprocess.PIPE, start_new_session=True, env=_plain_environment(),
+            [sys.executable, "-S", "-E", str(Path(guardian.__file__))],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            env=_plain_environment(),
         )
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
@@ -83,7 +86,11 @@ class Supervisor:
         guard = self._guard.stdin.fileno()
         child.respawn_at = None
         child.process = subprocess.Popen(
-            child.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            child.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **dict(child.node.environment)},
             preexec_fn=lambda: (os.write(guard, b"+%d\n" % os.getpid()), None)[1],  # before exec: no moment at which nobody knows of it
         )
@@ -99,7 +106,7 @@ class Supervisor:
             if key.data is None:
                 os.read(wake, 512)
             else:
-                self._read(key.data, key.fileobj)
+                self._read(key.data, cast("IO[bytes]", key.fileobj))
         if self._asked and self._ending_since is None:
             self._ending_since = time.monotonic()
             self.write("[launch] ending the nodes")
