@@ -25,6 +25,8 @@ MAX_CELL_SPEC = 1 << 20
 
 @dataclass(frozen=True)
 class GripperJoints:
+    """Joint names of the gripper, as `RobotProfile.gripper.joints`."""
+
     joints: tuple[str, ...]
 
 

@@ -20,6 +20,8 @@ Extractor = Callable[[Any], dict[str, np.ndarray]]
 
 
 class HasJoints(Protocol):
+    """The gripper's joint names, in the order of its arrays."""
+
     @property
     def joints(self) -> tuple[str, ...]: ...
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from apprentice_core.errors import BagError
 
 VERSION = 9
@@ -44,6 +45,8 @@ DEFAULT_QOS = TopicQos()
 
 @dataclass(frozen=True)
 class TopicInfo:
+    """A topic as metadata.yaml tells it."""
+
     name: str
     type: str
     type_hash: str

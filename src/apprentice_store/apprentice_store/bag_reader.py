@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from apprentice_core.cell import CellSpec, StreamSpec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, RobotJoints, cell_spec_from_json
 from apprentice_core.episode import ACTION_KINDS, Episode, EpisodeOutcome, Segment
 from apprentice_core.errors import BagError, ConfigError
 from apprentice_core.spaces import ArraySpec, observation_digest
 from apprentice_core.streams import extractor, objects_to_privileged, stamp_ns
-
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import bag_file, read_metadata
 from apprentice_store.bag_writer import OPEN, TORN

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+
 from apprentice_core.cell import CellSpec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
 from apprentice_core.config import load_robot
@@ -15,7 +16,6 @@ from apprentice_core.errors import BagError
 from apprentice_core.images import encode_png
 from apprentice_core.spaces import Observation
 from apprentice_core.streams import JointNames
-
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import TopicQos
 from apprentice_store.bag_writer import BagWriter, CommittedBag

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from apprentice_core.errors import BagError
-
 from apprentice_store.bag_metadata import DEFAULT_QOS, TopicInfo, TopicQos, describe, fsync_dir, to_yaml, write_durably
 from apprentice_store.mcap_file import CHUNK_SIZE, McapFile
 from apprentice_store.typestore import definition, type_hash
@@ -23,6 +23,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 @dataclass(frozen=True)
 class CommittedBag:
+    """What a commit made."""
+
     path: Path
     hash: str
     """sha256 of the MCAP file, hex"""
@@ -62,7 +64,7 @@ class BagWriter:
         return topic in self._topics
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes in the file so far."""
         return self._file.bytes
 
@@ -128,11 +130,9 @@ class BagWriter:
 
     def abandon(self, reason: str) -> None:
         """Closes without committing and says why; the folder stays `.open` for `repair`."""
-        try:
+        # After an earlier failure the file is closed; its whole chunks are kept.
+        with suppress(BagError, ValueError):
             self._file.flush()
-        except (BagError, ValueError):
-            # The file was closed by an earlier failure; its whole chunks are kept.
-            pass
         self._file.close()
         self._mark(reason)
         self._release()

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from apprentice_core.episode import new_episode_id
-from apprentice_core.errors import ApprenticeError
 from sqlalchemy import Connection, Engine, create_engine, delete, event, func, insert, make_url, select, text, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
+from apprentice_core.episode import new_episode_id
+from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
 from apprentice_store.query import parse_where
 
@@ -28,7 +28,10 @@ _SCHEMA_LOCK = 0x61707072
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """One row of Episodes; names are the columns that a `where` may use. `started` is in ns, `duration` in s, `timestamp` in unix seconds."""
+    """One row of Episodes; names are the columns that a `where` may use.
+
+    `started` is in nanoseconds, `duration` in seconds, `timestamp` in unix seconds.
+    """
 
     episode_id: str
     task: str
@@ -61,6 +64,8 @@ class EpisodeRow:
 
 @dataclass(frozen=True)
 class Annotation:
+    """Something said about an episode after it was recorded."""
+
     revision: int
     episode_id: str
     kind: str
@@ -167,7 +172,7 @@ class Catalogue:
         # The update locks the one row until the commit, so a later revision is never seen before an earlier one.
         c.execute(update(s.revision).values(value=s.revision.c.value + 1))
         number = int(c.execute(select(s.revision.c.value)).scalar_one())
-        c.execute(insert(s.annotations).values(
+        c.execute(insert(s.annotation_log).values(
             revision=number, episode_id=episode_id, kind=kind, name=name, value=json.dumps(value), author=author, created=time.time_ns()
         ))
         return number
@@ -216,7 +221,9 @@ class Catalogue:
             ))
         return number
 
-    def reward_sequences(self, episode_id: str, task: str | None = None, revision: int | None = None) -> list[tuple[str, str, str, np.ndarray]]:
+    def reward_sequences(
+        self, episode_id: str, task: str | None = None, revision: int | None = None
+    ) -> list[tuple[str, str, str, np.ndarray]]:
         """(task, type, user, float32 [frames]) in order of revision, at most up to `revision`."""
         t = s.reward_sequences
         query = select(t.c.task, t.c.type, t.c.user, t.c["values"]).where(t.c.episode_id == episode_id).order_by(t.c.revision)
@@ -228,7 +235,7 @@ class Catalogue:
             return [(a, b, u, np.frombuffer(v, dtype="<f4").copy()) for a, b, u, v in c.execute(query)]
 
     def annotations(self, episode_id: str, revision: int | None = None) -> list[Annotation]:
-        t = s.annotations
+        t = s.annotation_log
         query = select(t).where(t.c.episode_id == episode_id).order_by(t.c.revision)
         if revision is not None:
             query = query.where(t.c.revision <= revision)

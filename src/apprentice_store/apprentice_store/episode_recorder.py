@@ -17,7 +17,6 @@ from typing import Any
 
 from apprentice_core.errors import ApprenticeError, BagError
 from apprentice_core.streams import stamp_ns
-
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import DEFAULT_QOS, TopicQos
 from apprentice_store.bag_writer import BagWriter
@@ -117,14 +116,18 @@ class _Open:
         self.tick_ids: dict[int, int] = {}
         self.fault = ""
 
+    def spans(self, stamp: int) -> bool:
+        return self.start <= stamp and (self.end is None or stamp <= self.end)
+
 
 class EpisodeRecorder:
     """Fed with every message of a cell, always: `offer` what arrives, `poll` at least each 0.1 s, and hand on what `poll` returns.
 
-    An episode begins with a start event and takes in every message whose stamp lies between the start and the end event's, wherever it came
-    in the order of arrival (and those few of a later stamp that overtook the end event), and every message that a tick, a step or the
-    end event names; ticks, steps, actions, `applied` and rewards go by the episode id that they carry. It is closed when all named stamps, all steps and their `applied` and rewards are there, or 2 s after
-    the end event; then what is missing counts as lost. Latched topics are written into each bag, at its start.
+    An episode begins with a start event and takes in every message whose stamp lies between the start and the end event's, wherever it
+    came in the order of arrival (and those few of a later stamp that overtook the end event), and every message that a tick, a step or the
+    end event names; ticks, steps, actions, `applied` and rewards go by the episode id that they carry. It is closed when all named stamps,
+    all steps and their `applied` and rewards are there, or 2 s after the end event; then what is missing counts as lost. Latched topics
+    are written into each bag, at its start.
     """
 
     def __init__(
@@ -263,7 +266,7 @@ class EpisodeRecorder:
         if spine is not None and spine[0]:
             if spine[0] != e.event.episode_id:
                 return
-        elif (topic, stamp) not in e.named and (topic, stamp) not in e.wanted and (stamp < e.start or (e.end is not None and stamp > e.end)):
+        elif not e.spans(stamp) and (topic, stamp) not in e.named and (topic, stamp) not in e.wanted:
             return
         if not self._write(e, topic, found, stamp, cdr):
             return
@@ -362,12 +365,12 @@ class EpisodeRecorder:
         counts, episode_id = self._counts(e), e.event.episode_id
         if e.fault:
             e.writer.abandon(e.fault)
-            self._done.append(Committed(episode_id, False, str(e.writer.folder), e.fault, 0, lost, e.writer.bytes, counts))
+            self._done.append(Committed(episode_id, False, str(e.writer.folder), e.fault, 0, lost, e.writer.size, counts))
             return
         try:
             bag = e.writer.commit({"lost": str(lost), "counts": json.dumps(counts, sort_keys=True)})
         except BagError as error:
-            self._done.append(Committed(episode_id, False, str(e.writer.folder), str(error), 0, lost, e.writer.bytes, counts))
+            self._done.append(Committed(episode_id, False, str(e.writer.folder), str(error), 0, lost, e.writer.size, counts))
             return
         message = f"{lost} observations or steps lost" if lost else ""
         try:
@@ -380,7 +383,7 @@ class EpisodeRecorder:
         e, self._episode = self._episode, None
         if e is not None:
             e.writer.abandon(reason)
-            self._done.append(Committed(e.event.episode_id, False, str(e.writer.folder), reason, 0, 0, e.writer.bytes, self._counts(e)))
+            self._done.append(Committed(e.event.episode_id, False, str(e.writer.folder), reason, 0, 0, e.writer.size, self._counts(e)))
 
     def close(self) -> list[Committed]:
         """At shutdown: an episode that has ended is committed as it is, one that has not is left for `repair`."""

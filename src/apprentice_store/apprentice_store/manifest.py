@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from apprentice_core.errors import ApprenticeError
-
 from apprentice_store.bag_metadata import write_durably
 
 MANIFEST_FORMAT = 1

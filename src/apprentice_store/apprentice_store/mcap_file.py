@@ -1,8 +1,8 @@
 """Appends serialised messages to an MCAP file, fast, with a bound on what a crash can lose.
 
-Why not a library's writer: `mcap.writer.Writer` and `rosbags` close a chunk by size only, so a slow stream could lose many seconds, and both
-spend 5 to 10 us a message, several times what copying a small message costs. Here the library's record classes write everything that
-is rare (schemas, channels, indexes, footer) and only the message record, which is one fixed header, is packed by hand.
+Why not a library's writer: `mcap.writer.Writer` and `rosbags` close a chunk by size only, so that a slow stream could lose many seconds,
+and both spend several times as long on a small message as copying it takes. Here the library's record classes write everything that is
+rare (schemas, channels, indexes, footer); only the message record, which is one fixed header, is packed by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import struct
 import zlib
 from pathlib import Path
 
-from apprentice_core.errors import BagError
 from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import (
@@ -29,6 +28,8 @@ from mcap.records import (
     Statistics,
     SummaryOffset,
 )
+
+from apprentice_core.errors import BagError
 
 MAGIC = b"\x89MCAP0\r\n"
 CHUNK_SIZE = 786_432
@@ -113,12 +114,11 @@ class McapFile:
     def write(self, channel: int, log_time: int, data: bytes | memoryview) -> None:
         """Adds a message to the open chunk; the chunk goes to the file when it is full, or on `flush`. Times in nanoseconds."""
         length = len(data)
-        append = self._pieces.append
-        append(_MESSAGE.pack(5, length + _MESSAGE_FIXED, channel, 0, log_time, log_time))
-        append(data)
-        append = self._index[channel].append
-        append(log_time)
-        append(self._size)
+        add_piece, add_index = self._pieces.append, self._index[channel].append
+        add_piece(_MESSAGE.pack(5, length + _MESSAGE_FIXED, channel, 0, log_time, log_time))
+        add_piece(data)
+        add_index(log_time)
+        add_index(self._size)
         self._size += length + _MESSAGE.size
         if self._size >= self.chunk_size:
             self.flush()
@@ -153,8 +153,8 @@ class McapFile:
         length = len(head) + len(body)
         self._chunks.append(
             ChunkIndex(
-                chunk_length=length, chunk_start_offset=where, compression="", compressed_size=len(body), message_end_time=end,
-                message_index_length=at - where - length, message_index_offsets=offsets, message_start_time=start, uncompressed_size=len(body),
+                chunk_length=length, chunk_start_offset=where, compression="", compressed_size=len(body), uncompressed_size=len(body),
+                message_start_time=start, message_end_time=end, message_index_length=at - where - length, message_index_offsets=offsets,
             )
         )
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import lz4.frame
 import zstandard
-from apprentice_core.errors import BagError
 
+from apprentice_core.errors import BagError
 from apprentice_store.mcap_file import MAGIC
 
 MAX_CHUNK = 256 << 20
@@ -30,6 +30,8 @@ _SCHEMA, _CHANNEL, _MSG, _CHUNK, _DATA_END, _FOOTER = 3, 4, 5, 6, 15, 2
 
 @dataclass
 class ScannedChannel:
+    """A channel with its schema: type name and ros2msg text."""
+
     id: int
     topic: str
     type: str

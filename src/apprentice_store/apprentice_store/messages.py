@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from apprentice_core.episode import Segment
 from apprentice_core.errors import BagError
-
 from apprentice_store.typestore import PACKAGE, make, typestore
 
 EVENT, STEP, TICK, TICK_MISSING = (f"{PACKAGE}/msg/{n}" for n in ("EpisodeEvent", "Step", "Tick", "TickMissing"))

@@ -2,9 +2,9 @@
 
     task = 'lift' and success = true and not tag = 'bad' and source in ('expert', 'teleop') and steps >= 10
 
-Comparisons of a column with a literal, `in`, `like`, `is [not] null`, `and`, `or`, `not`, parentheses. `tag` and `sketch` (the task of a reward
-sketch) are sets: `tag = 'rgb'` means that the episode has it. The text is parsed into an expression with bound values; nothing of it
-reaches the database as SQL.
+Comparisons of a column with a literal, `in`, `like`, `is [not] null`, `and`, `or`, `not`, parentheses. `tag` and `sketch` (the task of a
+reward sketch) are sets: `tag = 'rgb'` means that the episode has it. The text is parsed into an expression with bound values; nothing
+of it reaches the database as SQL.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from apprentice_core.errors import ApprenticeError
 from sqlalchemy import ColumnElement, and_, exists, false, not_, or_, true
 
+from apprentice_core.errors import ApprenticeError
 from apprentice_store.schema import episode_tags, episodes, reward_sequences
 
 MAX_QUERY = 10_000
@@ -36,7 +36,8 @@ class _Parser:
     def __init__(self, text: str):
         if len(text) > MAX_QUERY:
             raise QueryError(f"query longer than {MAX_QUERY} characters")
-        self.text, self.tokens, self.at, self.depth = text, [], 0, 0  # type: ignore[var-annotated]
+        self.tokens: list[tuple[str, str, int]] = []
+        self.at = self.depth = 0
         position = 0
         stripped = text.rstrip()
         while position < len(stripped):
@@ -44,10 +45,10 @@ class _Parser:
             if match is None:
                 raise QueryError(f"query: not understood at character {position}: {stripped[position : position + 20]!r}")
             kind = match.lastgroup or ""
-            value = match.group(kind)
+            value, start = match.group(kind), match.start(kind)
             if kind == "name" and value.lower() in _KEYWORDS:
                 kind, value = "keyword", value.lower()
-            self.tokens.append((kind, value, match.start(kind)))
+            self.tokens.append((kind, value, start))
             position = match.end()
 
     def fail(self, expected: str) -> QueryError:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from apprentice_core.episode import Episode
-from apprentice_core.errors import ApprenticeError, BagError
 from numpy.lib.format import open_memmap
 
+from apprentice_core.episode import Episode
+from apprentice_core.errors import ApprenticeError, BagError
 from apprentice_store.bag_metadata import write_durably
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.manifest import Manifest

@@ -71,7 +71,7 @@ archive_files = Table(
     Column("ArchiveFile", Text, key="file", primary_key=True),
 )
 
-annotations = Table(
+annotation_log = Table(
     "Annotations",
     metadata,
     Column("Revision", BigInteger, key="revision", primary_key=True, autoincrement=False),

@@ -10,7 +10,6 @@ from typing import Any
 
 from apprentice_core.episode import Episode, new_episode_id
 from apprentice_core.errors import ApprenticeError, BagError
-
 from apprentice_store.bag_metadata import write_durably
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.bag_writer import OPEN, TORN

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from apprentice_core.errors import BagError
 
+from apprentice_core.errors import BagError
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import TopicQos, bag_file, read_metadata
 from apprentice_store.bag_reader import EpisodeReader
@@ -36,6 +36,8 @@ class Finding:
 
 @dataclass
 class CheckReport:
+    """What `check` found; `ok` when nothing is wrong with what is ours."""
+
     checked: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -50,6 +52,8 @@ class CheckReport:
 
 @dataclass
 class RepairReport:
+    """Episodes recovered from torn bags, rows made from bags, and what could not be mended."""
+
     recovered: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
     hopeless: list[Finding] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""For tests of this and other packages: a small cell whose episodes are made of seeded random numbers: fast, and every bit of them known."""
+"""For tests of this and other packages: a small cell whose episodes are seeded random numbers, so every bit of them is known."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from apprentice_core.cell import CellSpec
 from apprentice_core.cell_spec import GripperJoints, RobotJoints
 from apprentice_core.config import CameraConfig, Timing
@@ -33,6 +34,8 @@ def make_spec() -> CellSpec:
 
 @dataclass
 class Stage:
+    """A stage of the safety chain that changed something."""
+
     name: str = "cap"
     before: np.ndarray = field(default_factory=lambda: np.ones(6))
     after: np.ndarray = field(default_factory=lambda: np.zeros(6))
@@ -68,7 +71,8 @@ def make_episode(
     spec, rng = make_spec(), np.random.default_rng(seed)
     sink = BagSink(store, ROBOT)
     episode_id = new_episode_id()
-    sink.start(EpisodeContext(episode_id, task, seed=seed, source=source, metadata=metadata or {"tags": ["made"], "pace": "lockstep"}), spec)
+    told = metadata or {"tags": ["made"], "pace": "lockstep"}
+    sink.start(EpisodeContext(episode_id, task, seed=seed, source=source, metadata=told), spec)
     observations = [random_observation(spec, rng) for _ in range(steps + 1)]
     privileged = [
         {"object/red/pose": rng.standard_normal(7).astype(np.float32), "object/red/twist": rng.standard_normal(6).astype(np.float32)}
@@ -87,7 +91,8 @@ def make_episode(
         )
         records.append(record)
         sink.step(observations[t], record, t0 + t * PERIOD)
-    path = sink.end(observations[-1], EpisodeOutcome(success, not success, "success" if success else "horizon", success), t0 + steps * PERIOD)
+    outcome = EpisodeOutcome(success, not success, "success" if success else "horizon", success)
+    path = sink.end(observations[-1], outcome, t0 + steps * PERIOD)
     return Made(episode_id, Path(path), observations, privileged, records)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from apprentice_core.errors import ApprenticeError
 from rosbags.interfaces import Nodetype
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
+
+from apprentice_core.errors import ApprenticeError
 
 PACKAGE = "apprentice_interfaces"
 MAX_SEQUENCE = 1 << 28

@@ -9,6 +9,9 @@ import struct
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from apprentice_core.errors import BagError
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import read_metadata
@@ -18,8 +21,6 @@ from apprentice_store.mcap_file import MAGIC
 from apprentice_store.mcap_scan import McapScan
 from apprentice_store.testing import make_episode
 from apprentice_store.typestore import deserialise, make, serialise
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 def one_line(path) -> str:
@@ -75,9 +76,10 @@ def test_changed_footer_is_seen_by_the_hash(store) -> None:
 
 
 def test_foreign_bag_of_rosbags_is_skipped_and_said(store) -> None:
-    from apprentice_store.typestore import typestore
     from rosbags.rosbag2 import Writer
     from rosbags.rosbag2.enums import StoragePlugin
+
+    from apprentice_store.typestore import typestore
 
     make_episode(store)
     with Writer(store.folder / "foreign", version=9, storage_plugin=StoragePlugin.MCAP) as writer:

