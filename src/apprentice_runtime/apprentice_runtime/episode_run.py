@@ -134,9 +134,16 @@ class EpisodeRun:
 
     def blind(self, streams: tuple[str, ...]) -> bool:
         """A stream fell silent between two ticks: the current action is given up at once. True when that was news."""
-        if not self._pending or self._pending[-1].tick.final or self._pending[-1].declared:
+        last = self._pending[-1] if self._pending else None
+        if last is None or last.tick.final or last.declared:
             return False
-        self.declare_missing((), "sensor_stale: " + ", ".join(streams), force=True)
+        reason = "sensor_stale: " + ", ".join(streams)
+        if last.answer is None:
+            self.declare_missing((), reason)
+        else:
+            # The step has its answer already; what is left of its period is a hold that belongs to no step.
+            last.declared = reason
+            self._out.tick_missing(0, (), reason)
         return True
 
     def answer(self, answer: Answer) -> None:
@@ -193,10 +200,10 @@ class EpisodeRun:
         if self.awaits_answer:
             self.declare_missing(self.sources[:1], "policy_lost")
 
-    def declare_missing(self, sources: tuple[str, ...], reason: str, force: bool = False) -> None:
+    def declare_missing(self, sources: tuple[str, ...], reason: str) -> None:
         """Gives up on the newest tick: arm_node holds, and the step is recorded with outcome `hold`."""
         last = self._pending[-1]
-        if last.declared or (last.answer is not None and not force):
+        if last.declared or last.answer is not None:
             return
         last.declared = reason
         self._missed += 1 if sources else 0

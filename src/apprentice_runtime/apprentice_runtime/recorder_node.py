@@ -15,6 +15,7 @@ from apprentice_store.episode_recorder import Committed, EpisodeRecorder
 from apprentice_store.store import Store
 
 from apprentice_runtime.ros_recorder_taps import RecorderTaps
+from apprentice_runtime.ros_streams import header_stamp
 
 PARAMETERS = (
     Param("data", "", "data folder; empty: $APPRENTICE_DATA, or bags/ in the current folder"),
@@ -24,6 +25,7 @@ PARAMETERS = (
     Param("min_free_mib", 500, "MiB free on the disk below which no episode is begun", bounds=(1, 10_000_000)),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
 )
+JOINTS = "sensor_msgs/msg/JointState"
 DISCOVERY = 0.25
 """new topics are looked for so often, s (ours)"""
 
@@ -39,6 +41,7 @@ class RecorderNode(ApprenticeNode):
         inside = f"{namespace.rstrip('/')}/*"
         include = [p for p in s["include"] if p] + [inside, "/tf", "/tf_static"]
         self._taps = RecorderTaps(self, include, [p for p in s["exclude"] if p], self._recorder.add_topic)
+        self._lockstep, self._arm_time = s["pace"] == "lockstep", 0
         self._committed = self._lost = self._failed = 0
         self._publisher = self.create_publisher(EpisodeCommitted, "episode/committed", SPINE)
         self._taps.discover()
@@ -47,13 +50,13 @@ class RecorderNode(ApprenticeNode):
         self.steady_timer(1.0, self._report)
 
     def _poll(self) -> None:
-        now, steady = self.get_clock().now().nanoseconds, time.monotonic()
-        recorder = self._recorder
-        lockstep = self.settings["pace"] == "lockstep"
+        now = self.get_clock().now().nanoseconds
         for topic, kind, raw in self._taps.take():
-            # In lockstep the node clock is the newest stamp: what has no stamp of its own came with it.
-            recorder.offer(topic, kind, recorder.recent or now if lockstep else now, raw, steady)
-        for done in recorder.poll(steady):
+            if kind == JOINTS and self._lockstep:
+                self._arm_time = header_stamp(raw)
+            # What has no stamp of its own (tf) came at this node time: in lockstep that is the arm's, which stands still in between.
+            self._recorder.offer(topic, kind, self._arm_time or now, raw)
+        for done in self._recorder.poll():
             self._acknowledge(done)
 
     def _acknowledge(self, done: Committed) -> None:

@@ -50,8 +50,10 @@ class RosStepper:
         node.create_subscription(Tick, "tick", self._on_tick, SPINE)
         node.create_subscription(Applied, "applied", self._on_applied, SPINE)
         node.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE)
-        self._rewarders: set[str] = set()
-        self._node = node
+        prefix = f"{node.get_namespace().rstrip('/')}/reward/"
+        for topic, _ in node.get_topic_names_and_types():
+            if topic.startswith(prefix):
+                node.create_subscription(Reward, topic, self._on_reward, SPINE)
         self._retry = node.steady_timer(RETRY, self._try)
         self._retry.cancel()
 
@@ -118,9 +120,6 @@ class RosStepper:
 
     def _on_tick(self, message: Tick) -> None:
         plan = tick_from_msg(message)
-        for name in set(plan.reward_sources) - self._rewarders:
-            self._rewarders.add(name)
-            self._node.create_subscription(Reward, f"reward/{name}", self._on_reward, SPINE)
         if NAME in plan.sources or (self.current is not None and self.current.plan.episode_id == plan.episode_id):
             self._plan = (plan, time.time_ns())
             self._try()
