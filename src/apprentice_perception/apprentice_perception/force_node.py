@@ -106,7 +106,11 @@ class ForceNode(ApprenticeNode):
 
     def _tare(self, until: int) -> tuple[bool, str]:
         ok, message = self._pipeline.tare(until, self.settings["tare_window"], self.settings["tare_still"])
-        (self.get_logger().info if ok else self.get_logger().warning)(f"tare: {message}")
+        # Two lines on purpose: the logger refuses two severities from one.
+        if ok:
+            self.get_logger().info(f"tare: {message}")
+        else:
+            self.get_logger().warning(f"tare: {message}")
         return ok, message
 
     def _on_tare(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

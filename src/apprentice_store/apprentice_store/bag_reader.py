@@ -22,6 +22,8 @@ from apprentice_store.typestore import deserialise, known, type_hash
 
 MAX_STEPS = 200_000
 """steps of one episode; more is refused (ours)"""
+MAX_ACTION = 128
+"""numbers of one action; more is refused (ours)"""
 MAX_ARRAYS = 16 << 30
 """bytes of one episode's arrays; more is refused (ours)"""
 MAX_SIDE = 16_384
@@ -183,8 +185,18 @@ class EpisodeReader:
             text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise BagError(text if text.startswith(str(self.path)) else f"{self.path}: {' '.join(text.split())}") from error
 
+    def _action_size(self) -> int:
+        """Of the cell's action space, or of the other space (a reset's joint velocities) that all of the episode's steps name."""
+        space = self.spec.action_space
+        if not self.steps or self.steps[0].action_space_hash in ("", space.hash):
+            return space.size
+        size = len(self.steps[0].executed)
+        if not 0 < size <= MAX_ACTION:
+            raise BagError(f"step 0: executed has {size} numbers")
+        return size
+
     def _episode(self, names: set[str] | None) -> Episode:
-        n, size = len(self.steps), self.spec.action_space.size
+        n, size = len(self.steps), self._action_size()
         observations: dict[str, np.ndarray] = {}
         for stream in self.spec.streams:
             wanted = [a for a in stream.arrays if names is None or a.name in names]
