@@ -188,7 +188,7 @@ def test_open_and_torn_folders_are_not_read(store) -> None:
     assert "never committed" in one_line(open_folder)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_gives_an_episode_or_one_line(store, data) -> None:
     bags = store.bags()

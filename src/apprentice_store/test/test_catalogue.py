@@ -60,7 +60,8 @@ def fill(catalogue: Catalogue, count: int) -> list[EpisodeRow]:
     for i in range(count):
         row = replace(
             ROW, episode_id=f"{i:026d}", data_path=str(i), task=("lift", "stack")[i % 2],
-            source=("expert", "random_watcher", "teleop")[i % 3], steps=i, success=(None, True, False)[i % 3], seed=i if i % 4 else None, duration=i / 10, timestamp=i,
+            source=("expert", "random_watcher", "teleop")[i % 3], steps=i,
+            success=(None, True, False)[i % 3], seed=i if i % 4 else None, duration=i / 10, timestamp=i,
         )
         rows.append(row)
         catalogue.add(row, ["rgb"] if i % 5 == 0 else [])
