@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-from rclpy.task import Future
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from apprentice_control.arm_session import ArmSession
 from apprentice_control.command_gate import CommandGate, Decision
-from apprentice_control.realtime import CycleStatistics, LatestValue, RealtimeLoop
+from apprentice_control.realtime import CycleStatistics, LatestValue, LoopCall, RealtimeLoop
 from apprentice_control.ros_arm_frames import FramePublisher
 from apprentice_control.ros_arm_state import StatePublisher
 from apprentice_control.ros_safety import SafetyPublisher, to_time
@@ -23,13 +22,16 @@ from apprentice_control.state_sample import ArmSample, SceneSample
 from apprentice_core.cell_factory import choose_cameras, make_cell_spec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
 from apprentice_core.config import load_cell, load_robot, load_task
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, SafetyError
 from apprentice_core.paths import data_dir
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import COMMAND, LATCHED, SPINE
 from apprentice_core.urdf import hand
 from apprentice_interfaces.msg import Action, EstopRequest, Tick, TickMissing
 from apprentice_interfaces.srv import ResetScene
+
+CALL_TIMEOUT = 10.0
+"""s that a service waits for the loop; a scene reset takes a fraction of one (ours)"""
 
 PARAMETERS = (
     Param("cell", "sawyer_lift", "cell config"),
@@ -95,7 +97,7 @@ class ArmNode(ApprenticeNode):
             self._publish_full()
             return
         self._command: LatestValue[Decision] = LatestValue()
-        self._calls: deque[tuple[Callable[[], Any], Future]] = deque()
+        self._calls: deque[LoopCall] = deque()
         self._out: deque[Callable[[], None]] = deque(maxlen=5000)
         self._cycles = 0
         self._pending: int | None = None
@@ -195,12 +197,7 @@ class ArmNode(ApprenticeNode):
     def _cycle(self) -> None:
         session, now = self._session, self._cycles
         while self._calls:
-            function, future = self._calls.popleft()
-            try:
-                result: Any = function()
-            except ApprenticeError as error:
-                result = error
-            self._out.append(lambda f=future, r=result: f.set_result(r))
+            self._calls.popleft().run()
         given = self._command.take()
         if given is not None:
             self._finish_pending()
@@ -236,16 +233,19 @@ class ArmNode(ApprenticeNode):
         self.get_logger().fatal(f"the control loop ended: {type(error).__name__}: {error}")
         self.request_stop(1)
 
-    async def _in_loop(self, function: Callable[[], Any]) -> Any:
-        """Runs `function` where the loop runs, between two cycles; an ApprenticeError comes back as the result."""
-        if self._lockstep:
-            try:
-                return function()
-            except ApprenticeError as error:
-                return error
-        future: Future = Future(executor=self.executor)
-        self._calls.append((function, future))
-        return await future
+    def _in_loop(self, function: Callable[[], None]) -> ApprenticeError | None:
+        """Runs `function` where the loop runs, between two cycles, and waits for it; returns the ApprenticeError that it raised.
+
+        Waiting here holds up only what is published; a coroutine that awaits would starve this executor of all else.
+        """
+        call = LoopCall(function)
+        if self._realtime is None:
+            call.run()
+        else:
+            self._calls.append(call)
+            if not call.done.wait(CALL_TIMEOUT):
+                return SafetyError(f"the control loop did not answer within {CALL_TIMEOUT:g} s")
+        return call.error
 
     # -- services ----------------------------------------------------------------------------------------------------
 
@@ -257,25 +257,25 @@ class ArmNode(ApprenticeNode):
             self._safety.event("estop", "estop", "stop", request.reason, session.now_ns())
             self._safety.estop(session.estop)
 
-    async def _on_reset_estop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        error = await self._in_loop(self._session.reset_estop)
+    def _on_reset_estop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        error = self._in_loop(self._session.reset_estop)
         response.success, response.message = error is None, str(error or "emergency stop cleared; the arm holds where it is")
         self._safety.estop(self._session.estop)
         return response
 
-    async def _on_tare(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        error = await self._in_loop(self._session.tare)
+    def _on_tare(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        error = self._in_loop(self._session.tare)
         response.success, response.message = error is None, str(error or "force sensor zeroed")
         if error is None:
             header = Header(stamp=self._now(), frame_id=hand(self._session.robot).frame)
             self._tared.publish(header)
         return response
 
-    async def _on_reset_scene(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
+    def _on_reset_scene(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
         if request.task and request.task != self._session.task.name:
             response.ok, response.message = False, f"this arm_node runs task {self._session.task.name!r}, not {request.task!r}"
             return response
-        error = await self._in_loop(lambda: self._reset_scene(request.initial_state, request.seed))
+        error = self._in_loop(lambda: self._reset_scene(request.initial_state, request.seed))
         response.ok, response.message = error is None, str(error or "")
         if error is None:
             response.description = self._session.backend.world.description()

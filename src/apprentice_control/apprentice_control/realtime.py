@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from apprentice_core.errors import ApprenticeError
+
 T = TypeVar("T")
 
 
@@ -27,6 +29,23 @@ class LatestValue(Generic[T]):
         """The newest value, once; None when there is nothing new. One reader only."""
         value, self._value = self._value, None
         return value
+
+
+class LoopCall:
+    """Work that one thread asks of another: `done` is set once `run` has run; an ApprenticeError is kept in `error`."""
+
+    def __init__(self, function: Callable[[], None]):
+        self._function = function
+        self.done = threading.Event()
+        self.error: ApprenticeError | None = None
+
+    def run(self) -> None:
+        try:
+            self._function()
+        except ApprenticeError as error:
+            self.error = error
+        finally:
+            self.done.set()
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from pathlib import Path
-from typing import Any
 
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
@@ -14,6 +12,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import SPINE, STATIC
 from apprentice_runtime.replay import BagReplay, ReplaySchedule
+from apprentice_runtime.ros_streams import message_class
 
 PARAMETERS = (
     Param("bag", "", "bag folder, or one .mcap file"),
@@ -27,15 +26,6 @@ PARAMETERS = (
     Param("wait_for", "", "topic that must have a subscriber before the first message goes out"),
     Param("list", False, "print the topics and end"),
 )
-
-
-def message_type(name: str) -> Any:
-    """'sensor_msgs/msg/Image' -> its class; ApprenticeError where the package is not installed."""
-    package, _, cls = name.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), cls)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ApprenticeError(f"message type {name!r} is not installed here ({error})") from error
 
 
 class ReplayNode(ApprenticeNode):
@@ -59,7 +49,7 @@ class ReplayNode(ApprenticeNode):
             return
         self._schedule = ReplaySchedule(replay, s["rate"], s["loop"])
         self._topic_publishers: dict[str, Publisher] = {
-            t.name: self.create_publisher(message_type(t.msgtype), s["prefix"] + t.name, STATIC if t.latched else SPINE)
+            t.name: self.create_publisher(message_class(t.msgtype), s["prefix"] + t.name, STATIC if t.latched else SPINE)
             for t in replay.topics.values()
         }
         if s["wait_for"] and s["wait_for"] not in self._topic_publishers:
