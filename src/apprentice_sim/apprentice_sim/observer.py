@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Observer:
     def __init__(self, loop: ArmLoop, backend: PyBulletBackend, cameras: Mapping[str, CameraConfig], timing: Timing, seed: int):
         self.loop, self.backend, self.timing = loop, backend, timing
         self.renderer = Renderer(backend.world, cameras)
+        # Node time: simulated, starting at wall time. The backend counts from zero, where floats are fine enough for its filters.
+        self._epoch = time.time()
         self._rng = np.random.default_rng([seed, 7])
         self._history: deque[Capture] = deque(maxlen=2 + int((timing.observation_delay + timing.jitter) / timing.control_period))
         self._whole = 0
@@ -51,7 +54,7 @@ class Observer:
         observation = self.proprioception()
         for name in self.renderer.cameras:
             observation[f"camera/{name}"] = self.renderer.render(name)
-        return Capture(observation, self.backend.stamp)
+        return Capture(observation, self._epoch + self.backend.stamp)
 
     def restart(self) -> None:
         """A new episode: nothing older than now is seen."""

@@ -64,7 +64,7 @@ class SimCell:
         names = choose_cameras(self.cell, self.task_config, {True: "agent", False: "none"}[cameras] if isinstance(cameras, bool) else cameras)
         scene = make_scene(self.cell.scene, self.task_config)
         self.world = World(self.profile, rate=self.cell.physics_rate, scene=scene)
-        self.backend = PyBulletBackend(self.profile, self.world, start=time.time())
+        self.backend = PyBulletBackend(self.profile, self.world)
         timing = self.cell.timing
         limits = effective_limits(self.profile, self.cell, self.task_config)
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)

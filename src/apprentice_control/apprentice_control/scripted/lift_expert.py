@@ -21,12 +21,12 @@ GRASP_BAND = 0.012, 0.022
 class GraspPlan:
     """Where to grasp an object that stands on the floor: a function of its pose and the tool's alone, so that it corrects itself."""
 
-    def __init__(self, servo: Servo, floor: float = 0.0):
-        self.servo, self.floor = servo, floor
+    def __init__(self, servo: Servo, lowest: float = 0.0):
+        self.servo, self.lowest = servo, lowest
 
     def height(self, target: np.ndarray) -> float:
-        low, high = GRASP_BAND
-        return self.floor + float(np.clip(target[2] - self.floor - 0.004, low, high))
+        """Height of the pinch point for the grasp, m; not below `lowest`, where the workspace ends."""
+        return max(self.lowest, float(np.clip(target[2] - 0.004, *GRASP_BAND)))
 
     def turn(self, tool: np.ndarray, target: np.ndarray) -> float:
         """Rotation that lines the fingers up with the nearest pair of faces: blocks have one every quarter turn."""
@@ -64,7 +64,7 @@ class LiftExpert:
         self.name, self.target, self.failures, self.seed, self.lift = name, target, failures, seed, lift
         self.action_space = space or cartesian_velocity_gripper()
         self.servo = Servo(self.action_space, tool_axes(profile), period)
-        self.plan = GraspPlan(self.servo)
+        self.plan = GraspPlan(self.servo, profile.limits.workspace.low[2] if profile.limits.workspace else 0.0)
         self.noise = ActionNoise(noise, noise_correlation)
         self._open = np.array(profile.gripper.open)
         self._closed = np.array(profile.gripper.closed)
