@@ -30,6 +30,7 @@ from apprentice_interfaces.msg import (
 from apprentice_interfaces.srv import EndEpisode, ResetScene
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -48,7 +49,7 @@ from apprentice_runtime.ros_convert import (
     tick_to_msg,
     to_time,
 )
-from apprentice_runtime.ros_streams import StreamTaps
+from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, take_raw
 from apprentice_runtime.tick import EventData, StepData, TickPlan
 
 PARAMETERS = (
@@ -67,7 +68,7 @@ PARAMETERS = (
     Param("still_speed", 0.05, "largest joint speed of a still arm, rad/s", bounds=(0.0001, 1.0)),
     Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
 )
-POLL = 0.002
+POLL = 0.001
 """while an observation is awaited, the polled streams are looked at so often, s (ours)"""
 
 
@@ -94,8 +95,12 @@ class EpisodeNode(ApprenticeNode):
         self._publish_spine()
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self.create_subscription(Action, "action", self._on_action, SPINE)
-        for name in dict.fromkeys((*s["sources"], s["reset_source"])):
-            self.create_subscription(Action, f"action/{name}", self._on_wish, SPINE)
+        # Polled: a wish is there by the time its command was applied, and every entity that can wake an executor costs each wait.
+        group = PolledGroup()
+        self._wishes = [
+            self.create_subscription(Action, f"action/{name}", lambda _: None, SPINE, raw=True, callback_group=group)
+            for name in dict.fromkeys((*s["sources"], s["reset_source"]))
+        ]
         for name in rewards:
             self.create_subscription(Reward, f"reward/{name}", self._on_reward, SPINE)
         self.create_subscription(Applied, "applied", self._on_applied, SPINE)
@@ -147,11 +152,11 @@ class EpisodeNode(ApprenticeNode):
             self._machine.run.answer(action_from_msg(message, info["source_timestamp"]))
             self._machine.advance()
 
-    def _on_wish(self, message: Action) -> None:
-        if self._machine.run:
-            self._machine.run.wish(action_from_msg(message))
-            self._machine.advance()
-            self._pump()
+    def _take_wishes(self) -> None:
+        for subscription in self._wishes:
+            while (taken := take_raw(subscription)) is not None:
+                if self._machine.run:
+                    self._machine.run.wish(action_from_msg(deserialize_message(taken[0], Action)))
 
     def _on_reward(self, message: Reward) -> None:
         if self._machine.run:
@@ -160,6 +165,7 @@ class EpisodeNode(ApprenticeNode):
             self._pump()
 
     def _on_applied(self, message: Applied) -> None:
+        self._take_wishes()
         if self._machine.run:
             self._machine.run.applied(applied_from_msg(message))
             self._machine.advance()
@@ -190,8 +196,12 @@ class EpisodeNode(ApprenticeNode):
         now = time.monotonic()
         found = self._gate.complete(run.awaited_stamp) or self._gate.overdue(run.awaited_stamp, now, self._machine.rules.run.answer_timeout)
         if found is None:
-            if self._look.is_canceled():
+            # The cameras are the last to come and wake this node themselves: only what is polled must be looked for.
+            looking = self._gate.only_polled_lack(run.awaited_stamp)
+            if looking and self._look.is_canceled():
                 self._look.reset()
+            elif not looking:
+                self._look.cancel()
             return
         self._look.cancel()
         self._send_tick(*found, now)
@@ -224,6 +234,8 @@ class EpisodeNode(ApprenticeNode):
             stale = self._gate.stale(stamp, margin=0.02)
             if stale and run.blind(stale):
                 self._tell("sensor_stale", run.last_tick.step_id, f"stale: {', '.join(stale)}", stamp)
+        if self._machine.busy:
+            self._take_wishes()
         self._machine.poll(time.monotonic())
         if self._lockstep:
             self._pump()

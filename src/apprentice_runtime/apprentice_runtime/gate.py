@@ -38,6 +38,10 @@ class ObservationGate:
         parts = tuple(p for p in newest.values() if p)
         return max(p.stamp for p in parts), parts, (False,) * len(parts)
 
+    def only_polled_lack(self, awaited: int | None) -> bool:
+        """Every camera is there and something else is not."""
+        return not any(n.startswith("camera/") for n in self.assembler.behind(awaited if awaited is not None else self.last_stamp))
+
     def overdue(self, awaited: int | None, now: float, limit: float) -> Found | None:
         """The same with the late streams declared missing, once it has been asked for during `limit` steady seconds."""
         if self._since is None or self._since[0] != awaited:
