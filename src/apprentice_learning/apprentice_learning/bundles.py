@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
+
 from apprentice_core.bundle import ArraySpecModel, BundleManifest, bundle_id, read_bundle, write_bundle
 from apprentice_core.errors import BundleError, ConfigError
 from apprentice_core.spaces import ArraySpec
-from pydantic import ValidationError
-
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.networks.policies import PolicyNetwork
 

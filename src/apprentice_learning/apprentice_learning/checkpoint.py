@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from apprentice_core.errors import ApprenticeError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from apprentice_core.errors import ApprenticeError
 
 TENSORS, FACTS = "state.safetensors", "state.json"
 

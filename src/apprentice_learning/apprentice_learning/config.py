@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from apprentice_core.config import Strict, load_yaml
 from apprentice_core.paths import config_path
 from apprentice_core.spaces import ArraySpec
-from pydantic import Field
-
 from apprentice_learning.algorithms.bc import BC, BCConfig
 from apprentice_learning.algorithms.iql import IQL, IQLConfig
 from apprentice_learning.algorithms.learner import Learner
@@ -18,11 +18,15 @@ from apprentice_learning.networks.observation import NetworkConfig
 
 
 class BCLearner(Strict):
+    """`learner:` of a run that clones behaviour."""
+
     algorithm: Literal["bc"]
     settings: BCConfig = BCConfig()
 
 
 class IQLLearner(Strict):
+    """`learner:` of a run of implicit Q-learning."""
+
     algorithm: Literal["iql"]
     settings: IQLConfig = IQLConfig()
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from apprentice_core.cell import SourceAction
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import BundleError
 from apprentice_core.spaces import ActionSpace, ArraySpec, Observation
-
 from apprentice_learning.bundles import read_policy
 
 

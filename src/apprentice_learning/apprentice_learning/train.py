@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from apprentice_store.store import Store
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -16,6 +15,7 @@ from apprentice_learning.bundles import write_policy
 from apprentice_learning.config import TrainConfig, load_train_config
 from apprentice_learning.data.store_columns import StoreColumns
 from apprentice_learning.trainer import ProgressCallback, Trainer, TrainResult
+from apprentice_store.store import Store
 
 BUNDLE = "bundle"
 EPISODES = "kind = 'episode'"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from apprentice_core.errors import ApprenticeError
 
+from apprentice_core.errors import ApprenticeError
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from apprentice_learning.config import TrainConfig, make_learner
 from apprentice_learning.data.columns import Columns, observation_specs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from apprentice_core.episode import ACTION_KINDS, Episode, EpisodeOutcome, Segment
 from apprentice_learning.config import TrainConfig
 from apprentice_learning.data.columns import ArrayColumns
@@ -55,7 +56,9 @@ def _train_config(algorithm: str, **changes) -> TrainConfig:
         "name": "test", "steps": 6, "batch": 8, "learner": {"algorithm": algorithm, "settings": {}},
         "network": {"cameras": [CAMERA], "proprio": ["tool/pose"], "encoder": "tiny", "proprio_embedding": 8, "hidden": [16, 16]},
         "view": {
-            "sources": [{"name": "expert", "drivers": ["expert"], "ratio": 0.75}, {"name": "watcher", "drivers": ["random_watcher"], "ratio": 0.25}],
+            "sources": [
+                {"name": "expert", "drivers": ["expert"], "ratio": 0.75}, {"name": "watcher", "drivers": ["random_watcher"], "ratio": 0.25},
+            ],
             "action": "source" if algorithm == "bc" else "executed", "reward": "" if algorithm == "bc" else "scripted/sparse",
             "validation": 0.2,
         },

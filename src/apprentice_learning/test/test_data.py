@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from apprentice_core.errors import ConfigError
 from apprentice_learning.data.augmentation import random_shift
 from apprentice_learning.data.columns import observation_specs
@@ -99,7 +100,7 @@ def test_success_filter(columns):
     {"sources": [{"name": "nobody", "drivers": ["ghost"]}]}, {"reward": "scripted/absent"}, {"task": "other"},
 ])
 def test_what_is_missing_is_named(columns, fields):
-    with pytest.raises(ConfigError, match="ghost|absent|expert"):
+    with pytest.raises(ConfigError, match=r"ghost|absent|expert"):
         view(columns, **fields)
 
 

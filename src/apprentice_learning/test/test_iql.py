@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.algorithms.bc import BC, BCConfig
 from apprentice_learning.algorithms.iql import ACTION_BOUND, IQL, IQLConfig, expectile_loss
@@ -141,11 +142,12 @@ def test_policy_can_be_extracted_afterwards():
     iql.set_phase("value")
     for batch in batches(4):
         iql.update(batch)
-    values = [p.clone() for p in (*iql.value.parameters(), *iql.critic.parameters(), *iql.target.parameters())]
+    owned = [*iql.value.parameters(), *iql.critic.parameters(), *iql.target.parameters()]
+    values = [p.clone() for p in owned]
     iql.set_phase("policy")
     losses = [iql.update(batch)["policy_loss"].item() for batch in batches(1) * 30]
     assert losses[-1] < losses[0]
-    assert all(torch.equal(a, b) for a, b in zip(values, (*iql.value.parameters(), *iql.critic.parameters(), *iql.target.parameters()), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(values, owned, strict=True))
 
 
 def test_q_is_evaluated_at_actions_of_the_batch_alone():
@@ -241,10 +243,10 @@ def test_point_maze_stitching():
     solved = {}
     for tau, beta in ((0.9, 30.0), (0.5, 0.0)):
         torch.manual_seed(0)
-        iql = IQL(specs, 2, NetworkConfig(proprio=("state",), proprio_embedding=0, hidden=(64, 64)),
-                  IQLConfig(expectile=tau, beta=beta, learning_rate=1e-3, target_rate=0.02, gamma=0.95))
-        for _ in range(1500):
-            i = g.integers(0, len(s), 128)
+        iql = IQL(specs, 2, NetworkConfig(proprio=("state",), proprio_embedding=0, hidden=(48, 48)),
+                  IQLConfig(expectile=tau, beta=beta, learning_rate=2e-3, target_rate=0.05, gamma=0.95))
+        for _ in range(700):
+            i = g.integers(0, len(s), 64)
             t = lambda x, i=i: torch.from_numpy(x[i])  # noqa: E731
             iql.update(Batch({"state": t(s) * scale}, t(a), t(r), t(d), {"state": t(s2) * scale}))
         solved[tau] = rollout(iql.policy().eval())

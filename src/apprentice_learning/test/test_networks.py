@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.networks.encoders import LOGIT_NOISE, SpatialSoftmax, TinyEncoder, multiply_adds, to_input

@@ -7,8 +7,9 @@ import signal
 import numpy as np
 import pytest
 import torch
-from apprentice_core.errors import ApprenticeError, BundleError
+
 from apprentice_core.episode import EpisodeContext, Segment
+from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.spaces import cartesian_displacement
 from apprentice_learning.algorithms.learner import Learner
 from apprentice_learning.bundles import read_policy, write_policy
@@ -158,7 +159,7 @@ def test_runner_refuses_wrong_input_and_survives_nan(bundle, columns):
     runner.reset(context())
     good = {n: columns.columns[n][0] for n in (CAMERA, "tool/pose")}
     for wrong in ({CAMERA: good[CAMERA]}, good | {"tool/pose": np.zeros(4, np.float32)}, good | {CAMERA: good[CAMERA].astype(np.float32)}):
-        with pytest.raises(ValueError, match="tool/pose|camera/front"):
+        with pytest.raises(ValueError, match=r"tool/pose|camera/front"):
             runner.act(wrong, Segment())
     answer = runner.act(good | {"tool/pose": np.full(3, np.nan, np.float32)}, Segment())
     assert answer.fault == "nan" and not answer.values.any()

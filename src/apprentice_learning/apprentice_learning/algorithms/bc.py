@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from apprentice_core.config import Strict
-from apprentice_core.spaces import ArraySpec
 from pydantic import Field
 from torch import Tensor
 
+from apprentice_core.config import Strict
+from apprentice_core.spaces import ArraySpec
 from apprentice_learning.algorithms.learner import adam, cosine, pack, set_learning_rate, unpack
 from apprentice_learning.data.batch import Batch
 from apprentice_learning.networks.observation import NetworkConfig
@@ -18,6 +18,8 @@ from apprentice_learning.networks.policies import PolicyNetwork
 
 
 class BCConfig(Strict):
+    """Settings of behaviour cloning."""
+
     learning_rate: float = Field(3e-4, gt=0, description="paper (IQL's, spec 001b C.5)")
     weight_decay: float = Field(0.0, ge=0, description="ours: AdamW where > 0")
     loss: Literal["log_likelihood", "mse"] = Field("log_likelihood", description="paper: likelihood of spec 001b C.2 at beta 0")

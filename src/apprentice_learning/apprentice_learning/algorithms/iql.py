@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from apprentice_core.config import Strict
-from apprentice_core.spaces import ArraySpec
 from pydantic import Field
 from torch import Tensor
 
+from apprentice_core.config import Strict
+from apprentice_core.spaces import ArraySpec
 from apprentice_learning.algorithms.learner import adam, copy_frozen, cosine, pack, set_learning_rate, soft_update, unpack
 from apprentice_learning.data.batch import Batch
 from apprentice_learning.networks.critics import Input, TwinQ, Value
@@ -22,6 +22,8 @@ ACTION_BOUND = 1.0 - 1e-5
 
 
 class IQLConfig(Strict):
+    """Spec 001b C.5."""
+
     expectile: float = Field(0.7, gt=0, lt=1, description="tau. paper: 0.7 locomotion, 0.9 AntMaze, 0.8 hand")
     beta: float = Field(3.0, ge=0, description="inverse temperature. paper: 3 locomotion, 10 AntMaze, 0.5 Kitchen; 0 is BC")
     weight_clip: float = Field(100.0, gt=0, description="paper")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from apprentice_core.config import Strict
 from torch import Tensor, nn
 
+from apprentice_core.config import Strict
 from apprentice_learning.data.batch import Batch
 from apprentice_learning.networks.policies import PolicyNetwork
 
@@ -62,7 +62,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) ->
 
 @torch.no_grad()
 def soft_update(target: nn.Module, source: nn.Module, alpha: float) -> None:
-    """theta' <- (1 - alpha) theta' + alpha theta."""
+    """Theta' <- (1 - alpha) theta' + alpha theta."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), alpha)
 
 

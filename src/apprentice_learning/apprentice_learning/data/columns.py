@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from apprentice_core.episode import Episode
 from apprentice_core.spaces import ArraySpec
 

@@ -60,9 +60,8 @@ class Sampler:
         view = self.view
         observation = {n: self._gather(n, rows, f"now/{n}", augment) for n in self.inputs}
         after = {n: self._gather(n, rows + 1, f"next/{n}", augment) for n in self.inputs} if self.needs_next else {}
-        return Batch(
-            observation, torch.from_numpy(view.action[rows]), torch.from_numpy(view.reward[rows]), torch.from_numpy(view.discount[rows]), after
-        )
+        action, reward, discount = (torch.from_numpy(a[rows]) for a in (view.action, view.reward, view.discount))
+        return Batch(observation, action, reward, discount, after)
 
     def _gather(self, name: str, rows: np.ndarray, key: str, augment: bool) -> torch.Tensor:
         column = self.view.data.columns[name]

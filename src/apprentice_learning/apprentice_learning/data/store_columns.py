@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from apprentice_core.cell import CellSpec
 from apprentice_core.errors import ApprenticeError
+from apprentice_learning.data.columns import EpisodeInfo
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.manifest import Manifest
 from apprentice_store.replay_cache import ReplayCache
 from apprentice_store.store import Store
-
-from apprentice_learning.data.columns import EpisodeInfo
 
 
 @dataclass(frozen=True)

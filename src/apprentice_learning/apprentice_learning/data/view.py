@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from apprentice_core.config import Strict
-from apprentice_core.errors import ConfigError
 from pydantic import Field, model_validator
 
+from apprentice_core.config import Strict
+from apprentice_core.errors import ConfigError
 from apprentice_learning.data.columns import ACTION_PREFIX, DISCOUNT, REWARD_PREFIX, Columns
 
 
@@ -24,6 +24,8 @@ class DataSource(Strict):
 
 
 class ViewConfig(Strict):
+    """`view:` of a run."""
+
     sources: tuple[DataSource, ...]
     task: str = Field("", description="only episodes of this task; empty: any (paper: the mix holds other tasks too)")
     action: Literal["executed", "source"] = Field(

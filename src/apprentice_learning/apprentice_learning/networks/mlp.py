@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ def orthogonal_(layer: nn.Linear, gain: float = ORTHOGONAL_GAIN) -> nn.Linear:
 def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
     """[B, sizes[0]] -> [B, sizes[-1]]; ReLU hidden layers, linear last layer (spec 001b section 0)."""
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         layers.append(orthogonal_(nn.Linear(a, b)))
         if i < len(sizes) - 2:
             layers.append(nn.ReLU())
@@ -40,7 +41,7 @@ class EnsembleMLP(nn.Module):
         super().__init__()
         self.members, self.sizes = members, tuple(sizes)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in pairwise(sizes):
             weight = torch.empty(members, a, b)
             for member in weight:
                 nn.init.orthogonal_(member, ORTHOGONAL_GAIN)

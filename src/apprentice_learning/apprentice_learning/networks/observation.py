@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
-from apprentice_core.config import Strict
-from apprentice_core.errors import ConfigError
-from apprentice_core.spaces import ArraySpec
 from pydantic import Field
 from torch import Tensor, nn
 
+from apprentice_core.config import Strict
+from apprentice_core.errors import ConfigError
+from apprentice_core.spaces import ArraySpec
 from apprentice_learning.networks.encoders import CAMERA_ENCODERS
 from apprentice_learning.networks.normaliser import Normaliser
 

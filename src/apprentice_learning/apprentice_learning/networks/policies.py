@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from apprentice_core.spaces import ArraySpec
 from torch import Tensor, nn
 
+from apprentice_core.spaces import ArraySpec
 from apprentice_learning.networks.mlp import mlp
 from apprentice_learning.networks.observation import NetworkConfig, ObservationEncoder
 
@@ -33,7 +33,7 @@ class GaussianHead(nn.Module):
         return torch.tanh(self.body(features))
 
     def log_prob(self, mean: Tensor, action: Tensor) -> Tensor:
-        """log N(action; mean, std) [B], un-squashed and diagonal."""
+        """Log N(action; mean, std) [B], un-squashed and diagonal."""
         log_std = self.log_std
         z = (action - mean) * torch.exp(-log_std)
         return -0.5 * z.square().sum(-1) - log_std.sum() - HALF_LOG_2PI * action.shape[-1]
