@@ -28,7 +28,9 @@ from apprentice_core.spaces import ActionSpace
 LEASH_POSITION, LEASH_ROTATION, LEASH_JOINT = 0.015, 0.1, 0.1
 """m, rad, rad: how far the reference may run ahead of the measured arm, so that a blocked arm builds no force (ours)"""
 BULGE = 3e-4
-"""m per (0.1 s)^2: what a joint-space move at full speed bulges out between two tool positions (ours, measured)"""
+"""m per (0.1 s)^2: what a joint-space move at full speed bulges out between two tool positions (ours)"""
+ROTATION_BULGE = 1e-3
+"""rad per (0.1 s)^2, likewise (ours)"""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ class ActionChain:
         self.gate = ActionGate()
         self.cap = VelocityCap(linear, angular, limits.displacement, period)
         self.joint_cap = JointVelocityCap(velocity)
-        self.box = WorkspaceBox(box, BULGE * (period / 0.1) ** 2)
-        self.rotation = RotationClamp(rotation, self.home_pose.rotation, angular)
+        bulge = (period / 0.1) ** 2
+        self.box = WorkspaceBox(box, BULGE * bulge)
+        self.rotation = RotationClamp(rotation, self.home_pose.rotation, angular, ROTATION_BULGE * bulge)
         self.force = ForceGate(soft, hard)
-        self.limiter = JointLimiter(DifferentialIK(kinematics, lower, upper, home), velocity, self.cap.bound)
+        self.limiter = JointLimiter(DifferentialIK(kinematics, lower, upper, home), velocity, self.cap.bound, self.box, self.rotation)
         self._usable: dict[ActionSpace, str] = {}
 
     def unusable(self, space: ActionSpace) -> str:
@@ -152,5 +155,5 @@ class ActionChain:
         """Cycles of `cycle` s for a move from `start` to `target` [n] at `share` of the joint limits and within the tool's caps."""
         first, last = self.kinematics.forward(start), self.kinematics.forward(target)
         twist = np.concatenate([last.position - first.position, pin.log3(last.rotation @ first.rotation.T)])
-        seconds = max(float(np.max(np.abs(target - start) / (share * self.joint_cap.velocity))), float(np.max(np.abs(twist) / self.cap.bound)))
-        return max(1, int(np.ceil(seconds / cycle)))
+        joints, tool = np.abs(target - start) / (share * self.joint_cap.velocity), np.abs(twist) / self.cap.bound
+        return max(1, int(np.ceil(max(float(np.max(joints)), float(np.max(tool))) / cycle)))

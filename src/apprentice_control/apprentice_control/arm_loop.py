@@ -255,10 +255,10 @@ class ArmLoop:
 
     def _apply(self, pending: Pending) -> None:
         command = pending.command
-        if self._force_latched and command.episode_id and command.episode_id != self._force_latched and not pending.hold:
-            # The abort belongs to the episode in which it happened; the next one (its reset) may move again once the arm is free.
-            if self.state == "hold" and not self.force_gate.violates(*self.wrench[:3].tolist()):
-                self._force_latched = ""
+        # A force abort belongs to the episode in which it happened; the next one (its reset) may move again once the arm is free.
+        another = bool(command.episode_id) and command.episode_id != self._force_latched and not pending.hold
+        if self._force_latched and another and self.state == "hold" and not self.force_gate.violates(*self.wrench[:3].tolist()):
+            self._force_latched = ""
         blocked, outcome = "", "hold"
         if pending.hold:
             blocked = pending.hold

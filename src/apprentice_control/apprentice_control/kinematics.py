@@ -25,7 +25,7 @@ class ToolPose:
 
     @property
     def quaternion(self) -> np.ndarray:
-        """xyzw [4], w >= 0."""
+        """Quaternion xyzw [4], w >= 0."""
         q = pin.Quaternion(self.rotation).coeffs()
         return -q if q[3] < 0 else q
 
@@ -44,7 +44,10 @@ def parse_urdf(path: Path) -> ElementTree.Element:
     """The robot element of a URDF, its links and joints checked; ConfigError names the file and the element."""
     file = str(path)
     try:
-        robot = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise ConfigError(file, "", "document type definitions are refused")
+        robot = ElementTree.fromstring(text)  # noqa: S314 - entities are refused above
     except OSError as error:
         raise ConfigError(file, "", f"cannot be read ({error.strerror})") from error
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
@@ -60,9 +63,9 @@ def parse_urdf(path: Path) -> ElementTree.Element:
         mass = link.find("inertial/mass")
         if mass is None or _numbers(file, f"link {name!r} mass", mass.get("value"), 1)[0] <= 0:
             raise ConfigError(file, f"link {name!r}", "needs an inertial with a mass above zero")
-        for origin in link.iter("origin"):
-            _numbers(file, f"link {name!r} origin xyz", origin.get("xyz", "0 0 0"), 3)
-            _numbers(file, f"link {name!r} origin rpy", origin.get("rpy", "0 0 0"), 3)
+        for placed in link.iter("origin"):
+            _numbers(file, f"link {name!r} origin xyz", placed.get("xyz", "0 0 0"), 3)
+            _numbers(file, f"link {name!r} origin rpy", placed.get("rpy", "0 0 0"), 3)
     children: set[str] = set()
     for joint in robot.findall("joint"):
         name = f"joint {joint.get('name', '')!r}"

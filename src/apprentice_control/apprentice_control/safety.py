@@ -6,18 +6,22 @@ every cycle. The Cartesian stages work on a `Motion`: a reference pose and a too
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pinocchio as pin
 
 from apprentice_control.differential_ik import DifferentialIK, velocity_scale
+from apprentice_control.kinematics import ToolPose
 from apprentice_core.config import Box
 from apprentice_core.spaces import ActionSpace
 
 EPSILON = 1e-9
 TOOL_SLACK = 1e-3
 """relative, ours"""
+SHORTER = 5
+"""halvings of a joint move that would leave the workspace, before the arm stays where it is (ours)"""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class StageRecord:
 
 def record(name: str, before: np.ndarray, after: np.ndarray, reason: str, tolerance: float = EPSILON) -> StageRecord:
     """A StageRecord whose `changed` says whether any number moved by more than `tolerance`; the reason stands only then."""
-    changed = bool(np.max(np.abs(after - before)) > tolerance)
-    return StageRecord(name, tuple(before.tolist()), tuple(after.tolist()), changed, reason if changed else "")
+    first, last = tuple(before.tolist()), tuple(after.tolist())
+    changed = any(abs(a - b) > tolerance for a, b in zip(first, last, strict=True))
+    return StageRecord(name, first, last, changed, reason if changed else "")
 
 
 @dataclass
@@ -110,10 +115,20 @@ class WorkspaceBox:
     name = "workspace"
 
     def __init__(self, box: Box, inset: float = 0.0):
-        self.low, self.high = np.array(box.low) + inset, np.array(box.high) - inset
+        self.inset = inset
+        self.outer_low, self.outer_high = np.array(box.low), np.array(box.high)
+        self.low, self.high = self.outer_low + inset, self.outer_high - inset
+
+    def permits(self, position: np.ndarray, reference: np.ndarray) -> bool:
+        """Whether `position` is in the box itself, or, from outside, no further out than `reference` but for a bulge."""
+        low = np.where(reference < self.outer_low, reference - self.inset, self.outer_low - EPSILON)
+        high = np.where(reference > self.outer_high, reference + self.inset, self.outer_high + EPSILON)
+        return bool(((position >= low) & (position <= high)).all())
 
     def clamp(self, target: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return np.minimum(np.maximum(target, np.minimum(self.low, reference)), np.maximum(self.high, reference))
+        low = np.where(reference < self.outer_low, reference, self.low)
+        high = np.where(reference > self.outer_high, reference, self.high)
+        return np.minimum(np.maximum(target, low), high)
 
     def __call__(self, motion: Motion) -> StageRecord:
         before = motion.twist
@@ -123,12 +138,24 @@ class WorkspaceBox:
 
 
 class RotationClamp:
-    """Bounds each component of the rotation vector from the home orientation (base axes), rad; from beyond, only nearer."""
+    """Bounds each component of the rotation vector from the home orientation (base axes), rad; from beyond, only nearer.
+
+    `inset`: as in WorkspaceBox, rad. A bound of pi is no bound: half a turn may go on beyond where the vector wraps.
+    """
 
     name = "rotation"
 
-    def __init__(self, limit: tuple[float, float, float], home: np.ndarray, angular: float):
-        self.limit, self.home, self.angular = np.array(limit), home, angular
+    def __init__(self, limit: tuple[float, float, float], home: np.ndarray, angular: float, inset: float = 0.0):
+        self.outer, self.home, self.angular, self.inset = np.array(limit), home, angular, inset
+        self.limit = np.where(self.outer >= math.pi - 1e-6, math.pi, self.outer - inset)
+
+    def permits(self, rotation: np.ndarray, reference: np.ndarray) -> bool:
+        """Whether `rotation` is within the bounds themselves, or, from beyond, no further out than `reference` but for a bulge."""
+        vector = np.abs(pin.log3(rotation @ self.home.T))
+        if (vector <= self.outer + EPSILON).all():
+            return True
+        now = np.abs(pin.log3(reference @ self.home.T))
+        return bool((vector <= np.where(now > self.outer, now + self.inset, self.outer + EPSILON)).all())
 
     def clamp(self, rotation: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """The nearest permitted orientation [3, 3] to `rotation` for a tool that now is at `reference`."""
@@ -136,7 +163,8 @@ class RotationClamp:
         if (np.abs(wanted) <= self.limit).all():
             return rotation
         now = pin.log3(reference @ self.home.T)
-        clamped = np.minimum(np.maximum(wanted, np.minimum(-self.limit, now)), np.maximum(self.limit, now))
+        low, high = np.where(now < -self.outer, now, -self.limit), np.where(now > self.outer, now, self.limit)
+        clamped = np.minimum(np.maximum(wanted, low), high)
         return pin.exp3(clamped) @ self.home
 
     def __call__(self, motion: Motion) -> StageRecord:
@@ -163,10 +191,10 @@ class ForceGate:
     def __call__(self, motion: Motion) -> StageRecord:
         before = motion.twist
         against = (np.abs(motion.force) > self.soft) & (motion.force * before[:3] < 0)
-        if against.any():
-            linear = np.where(against, 0.0, before[:3])
-            motion.twist = np.concatenate([linear, before[3:]])
-        return record(self.name, before, motion.twist, "pressing beyond the soft limit on " + "".join(np.array(list("xyz"))[against]))
+        axes = "".join(axis for axis, pressing in zip("xyz", against.tolist(), strict=True) if pressing)
+        if axes:
+            motion.twist = np.concatenate([np.where(against, 0.0, before[:3]), before[3:]])
+        return record(self.name, before, motion.twist, f"pressing beyond the soft limit on {axes}")
 
     def violates(self, fx: float, fy: float, fz: float) -> bool:
         hard = self.hard
@@ -174,10 +202,17 @@ class ForceGate:
 
 
 class JointLimiter:
-    """IK of a motion's target, then position limits (with margin), joint speeds and once more the tool's speed."""
+    """IK of a motion's target, then position limits (with margin), joint speeds, and once more the tool's speed and place.
 
-    def __init__(self, ik: DifferentialIK, velocity: np.ndarray, tool_bound: np.ndarray, tolerance: float = 5e-4):
+    The last two look at what the joints really do: a shortened or stuck joint leads the tool elsewhere than it was told to.
+    """
+
+    def __init__(
+        self, ik: DifferentialIK, velocity: np.ndarray, tool_bound: np.ndarray, box: WorkspaceBox, rotation: RotationClamp,
+        tolerance: float = 5e-4,
+    ):
         self.ik, self.velocity, self.tool_bound, self.tolerance = ik, velocity, tool_bound, tolerance
+        self.box, self.rotation = box, rotation
 
     def solve(self, motion: Motion, seed: np.ndarray) -> tuple[np.ndarray, StageRecord]:
         """Joint target [n] of the motion, searched from `seed`; the record says how far the arm falls short of it."""
@@ -202,7 +237,21 @@ class JointLimiter:
         scale = velocity_scale(twist, self.tool_bound * (1 + TOOL_SLACK))
         if scale < 1.0:
             after, reason = start + scale * (after - start), reason or "tool velocity"
+        for _ in range(SHORTER):
+            if self._stays_inside(start, after, first):
+                break
+            after, reason = start + 0.5 * (after - start), "joint move leaves the workspace"
+        else:
+            after = start.copy()
         return after, record("joint_limit", q, after, reason, 1e-7)
+
+    def _stays_inside(self, start: np.ndarray, q: np.ndarray, first: ToolPose) -> bool:
+        """Whether the tool is within its bounds half way and at the end of the joint move."""
+        for share in (0.5, 1.0):
+            pose = self.ik.kinematics.forward(start + share * (q - start))
+            if not (self.box.permits(pose.position, first.position) and self.rotation.permits(pose.rotation, first.rotation)):
+                return False
+        return True
 
 
 class Watchdog:

@@ -79,7 +79,7 @@ def test_cap_then_box_then_force_in_that_order():
     assert stages["workspace"].after[0] == pytest.approx(0.027, abs=2e-4)
     assert stages["rotation"].before == stages["workspace"].after and stages["force_soft"].before == stages["rotation"].after
     assert record.executed[0] == pytest.approx(0.27, abs=2e-3) and record.reason.startswith("cap")
-    assert [c for c in rig.codes()] == ["cap", "workspace"]
+    assert rig.codes() == ["cap", "workspace"]
 
 
 def test_the_task_can_tighten_but_never_loosen():

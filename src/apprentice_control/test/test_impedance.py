@@ -44,9 +44,8 @@ def test_damping_follows_the_mass_matrix_where_kd_is_none():
 
 
 def test_stiffness_ramps_up_on_engage():
-    impedance, torques = law(ramp=0.1), []
-    for _ in range(150):
-        torques.append(impedance.update(ZERO, ZERO, np.full(7, 0.01), ZERO)[0])
+    impedance = law(ramp=0.1)
+    torques = [impedance.update(ZERO, ZERO, np.full(7, 0.01), ZERO)[0] for _ in range(150)]
     assert torques[0] == pytest.approx(0.01) and torques[49] == pytest.approx(0.5) and torques[149] == pytest.approx(1.0)
     impedance.engage()
     assert impedance.update(ZERO, ZERO, np.full(7, 0.01), ZERO)[0] == pytest.approx(0.01)

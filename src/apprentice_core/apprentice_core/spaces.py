@@ -98,7 +98,7 @@ class ActionSpace:
         """(float32 [size] in [-1, 1], fault). A wrong shape, NaN or infinity gives the neutral action and says why."""
         try:
             a = np.asarray(action, dtype=np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return self.neutral(), "not_numeric"
         if a.shape != (self.size,):
             return self.neutral(), f"shape {a.shape}, expected ({self.size},)"
