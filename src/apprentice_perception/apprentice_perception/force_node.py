@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped, WrenchStamped
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
+from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import load_cell, load_robot
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
-from apprentice_core.ros_qos import SPINE, sensor_publisher, sensor_subscriber
+from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_subscriber
 from apprentice_core.streams import stamp_ns
 from apprentice_core.urdf import hand
 from apprentice_core.wrench import WrenchConfig
@@ -31,7 +32,7 @@ PARAMETERS = (
     Param("stuck_samples", 200, "identical raw samples in a row taken as a stuck sensor", bounds=(2, 100000)),
     Param("signs", [1.0, 1.0, 1.0, 1.0, 1.0, 1.0], "per-axis factors that turn the sensor's sign into 'on the tool, by the world'"),
     Param("rate", 100.0, "expected rate of wrench_raw, Hz", bounds=(1.0, 10000.0)),
-    Param("tare_window", 0.3, "samples of the last seconds that a tare averages", bounds=(0.02, 10.0)),
+    Param("tare_window", 0.1, "samples of the last seconds that a tare averages", bounds=(0.02, 10.0)),
     Param("tare_still", 2.0, "largest force spread in the window, N; more means that the arm moves", bounds=(0.01, 100.0)),
 )
 
@@ -56,6 +57,8 @@ class ForceNode(ApprenticeNode):
         self._pipeline = ForcePipeline(config, carried.rotation, _vector("signs", s["signs"], 6))
         self._health = StreamHealth(s["rate"], 0.2, tolerance=0.5)
         self._lockstep = s["pace"] == "lockstep"
+        self._simulated = self._lockstep
+        self._newest = self._done = self._tare_at = 0
         self._faults: dict[str, bool] = {"saturated": False, "stuck": False}
         self._message = WrenchStamped()
         qos = sensor_subscriber(self._lockstep, depth=10)
@@ -64,10 +67,10 @@ class ForceNode(ApprenticeNode):
         self.create_subscription(WrenchStamped, "wrench_raw", self._on_wrench, qos)
         if mass > 0:
             self.create_subscription(PoseStamped, "tool/pose", self._on_pose, qos)
-        self.create_subscription(Header, "tared", lambda m: self._tare(stamp_ns(m.stamp)), SPINE)
+        self.create_subscription(Header, "tared", self._on_tared, SPINE)
+        self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self.create_service(Trigger, "force/tare", self._on_tare)
         self.steady_timer(1.0, self._report)
-        self._newest = 0
 
     def _on_wrench(self, m: WrenchStamped) -> None:
         f, t = m.wrench.force, m.wrench.torque
@@ -88,11 +91,13 @@ class ForceNode(ApprenticeNode):
             f.x, f.y, f.z, t.x, t.y, t.z = sample.value.tolist()
             self._publisher.publish(m)
         if samples:
+            self._done = samples[-1].stamp
             self._watch()
+        self._tare_when_due()
 
     def _watch(self) -> None:
         f = self._pipeline.filter
-        for name, now in (("saturated", f.saturated), ("stuck", f.stuck and self._running())):
+        for name, now in (("saturated", f.saturated), ("stuck", f.stuck and not self._simulated)):
             if now and not self._faults[name]:
                 event = SafetyEvent(code=f"sensor_{name}", stage="force_node", outcome="hold", message=f"wrist force sensor is {name}")
                 event.header.stamp = self._message.header.stamp
@@ -100,9 +105,22 @@ class ForceNode(ApprenticeNode):
                 self.get_logger().error(event.message)
             self._faults[name] = bool(now)
 
-    def _running(self) -> bool:
-        # In lockstep the world stands still between episodes, and a simulated arm at rest gives identical samples.
-        return not self._lockstep
+    def _on_spec(self, m: String) -> None:
+        # A simulated sensor has no noise: at rest it repeats itself, and that is no fault.
+        try:
+            self._simulated = "lockstep" in cell_spec_from_json(m.data)[0].capabilities
+        except ConfigError as error:
+            self.get_logger().error(str(error))
+
+    def _on_tared(self, m: Header) -> None:
+        self._tare_at = stamp_ns(m.stamp)
+        self._tare_when_due()
+
+    def _tare_when_due(self) -> None:
+        # `tared` may overtake the samples that it speaks of: DDS gives no order across topics.
+        if self._tare_at and self._done >= self._tare_at:
+            until, self._tare_at = self._tare_at, 0
+            self._tare(until)
 
     def _tare(self, until: int) -> tuple[bool, str]:
         ok, message = self._pipeline.tare(until, self.settings["tare_window"], self.settings["tare_still"])
