@@ -14,5 +14,8 @@ setup(
     maintainer_email="maintainers@apprentice-robotics.org",
     description="PyBullet robots, scenes and tasks; SimCell; the pybullet backend; render_node.",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["render_node = apprentice_sim.render_node:main"], "apprentice.backends": ["pybullet = apprentice_sim.pybullet_backend:make_backend"]},
+    entry_points={
+        "console_scripts": ["render_node = apprentice_sim.render_node:main"],
+        "apprentice.backends": ["pybullet = apprentice_sim.pybullet_backend:make_backend"],
+    },
 )

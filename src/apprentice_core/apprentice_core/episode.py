@@ -62,11 +62,20 @@ ACTION_KINDS = ("source", "base", "residual", "noise", "mixed", "executed")
 class Stage(Protocol):
     """What one stage of the safety chain did (Stage.msg): SI units of the action space, joint stages in radians."""
 
-    name: str
-    before: np.ndarray
-    after: np.ndarray
-    changed: bool
-    reason: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def before(self) -> Sequence[float]: ...
+
+    @property
+    def after(self) -> Sequence[float]: ...
+
+    @property
+    def changed(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def test_scripted_reward_is_a_reward_source() -> None:
     assert isinstance(reward, RewardSource) and reward.needs_privileged
     n = 2
     batch = RewardBatch(
-        {}, np.zeros((n, 7)), _tool([[0.6, 0, 0.1]] * n), np.zeros(n), np.full(n, 80), next_privileged=_poses("green", [[0.6, 0, 0.02], [0.6, 0, 0.1]]),
+        {}, np.zeros((n, 7)), _tool([[0.6, 0, 0.1]] * n), np.zeros(n), np.full(n, 80),
+        next_privileged=_poses("green", [[0.6, 0, 0.02], [0.6, 0, 0.1]]),
         first_privileged=_poses("green", [[0.6, 0, 0.02]] * n),
     )
     out = reward.compute_reward(batch)
@@ -72,7 +73,7 @@ def test_scripted_reward_is_a_reward_source() -> None:
 
 def test_unknown_success_field_is_refused() -> None:
     config = load_task("lift").model_copy(update={"success": {"height": 0.1}})
-    with pytest.raises(ConfigError, match="success.height"):
+    with pytest.raises(ConfigError, match=r"success\.height"):
         make_task(config)
 
 

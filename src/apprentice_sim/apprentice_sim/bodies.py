@@ -16,7 +16,8 @@ IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Part:
-    """One convex piece at `offset` in the body frame, m. box: size x, y, z; cylinder: radius, height; hull: x, y, z of each vertex in turn."""
+    """One convex piece at `offset` in the body frame, m. `size`: of a box x, y, z; of a cylinder radius and height along z; of a hull
+    x, y, z of each vertex in turn."""
 
     kind: str
     size: Vector

@@ -22,8 +22,8 @@ class ApprenticeEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
-        self, cell: str = "sawyer_lift", task: str = "lift", cameras: str | bool = "agent", reward: str = "sparse", end_on_success: bool = True,
-        seed: int = 0, render_mode: str | None = None,
+        self, cell: str = "sawyer_lift", task: str = "lift", cameras: str | bool = "agent", reward: str = "sparse",
+        end_on_success: bool = True, seed: int = 0, render_mode: str | None = None,
     ):
         self.cell = SimCell(cell, task, seed=seed, cameras=cameras)
         self.reward_name, self.end_on_success, self.render_mode = f"scripted/{reward}", end_on_success, render_mode

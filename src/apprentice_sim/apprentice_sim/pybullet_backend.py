@@ -62,7 +62,8 @@ class PyBulletBackend:
 
     def read(self) -> ArmState:
         """Measured state of the last physics step; effort is what the motors gave in it."""
-        positions, velocities, reactions, efforts = zip(*p.getJointStates(self._robot, self._read, physicsClientId=self._client), strict=True)
+        states = p.getJointStates(self._robot, self._read, physicsClientId=self._client)
+        positions, velocities, reactions, efforts = zip(*states, strict=True)
         n, m, k = self._n, self._n + self._g, len(positions)
         # One array for all of it: this runs a thousand times a simulated second.
         flat = np.array((*positions, *velocities, *efforts, *reactions[m]))
@@ -73,7 +74,8 @@ class PyBulletBackend:
         wrench = -flat[3 * k :]
         stamp = self.stamp
         return ArmState(
-            stamp, flat[:n], flat[k : k + n], flat[2 * k : 2 * k + n], flat[n:m], flat[k + n : k + m], flat[2 * k + n : 2 * k + m], wrench, stamp,
+            stamp, flat[:n], flat[k : k + n], flat[2 * k : 2 * k + n],
+            flat[n:m], flat[k + n : k + m], flat[2 * k + n : 2 * k + m], wrench, stamp,
         )
 
     def command_torque(self, torque: np.ndarray) -> None:

@@ -36,6 +36,7 @@ from apprentice_sim.world import World, WorldState
 
 Arrays = dict[str, np.ndarray]
 ABORTS = ("retreat", "stop")
+FULL_RESET = ResetRequest("full")
 RESET_STEPS = 120
 """control periods that the way home may take (ours)"""
 SETTLE_STEPS = 3
@@ -51,8 +52,8 @@ class SimCell:
 
     def __init__(
         self, cell: CellConfig | str = "sawyer_lift", task: TaskConfig | str = "lift", seed: int = 0,
-        sources: Mapping[str, ActionSource] | None = None, rewards: Sequence[RewardSource] | None = None, sink: EpisodeSink | None = None,
-        cameras: str | Sequence[str] | bool = "agent", record_resets: bool = False,
+        sources: Mapping[str, ActionSource] | None = None, rewards: Sequence[RewardSource] | None = None,
+        sink: EpisodeSink | None = None, cameras: str | Sequence[str] | bool = "agent", record_resets: bool = False,
     ):
         self.cell = load_cell(cell) if isinstance(cell, str) else cell
         self.task_config = load_task(task) if isinstance(task, str) else task
@@ -61,7 +62,9 @@ class SimCell:
         self.sink, self.record_resets = sink, record_resets
         self.rewards = [ScriptedReward(self.task)] if rewards is None else list(rewards)
         self._rng = np.random.default_rng(seed)
-        names = choose_cameras(self.cell, self.task_config, {True: "agent", False: "none"}[cameras] if isinstance(cameras, bool) else cameras)
+        if isinstance(cameras, bool):
+            cameras = "agent" if cameras else "none"
+        names = choose_cameras(self.cell, self.task_config, cameras)
         scene = make_scene(self.cell.scene, self.task_config)
         self.world = World(self.profile, rate=self.cell.physics_rate, scene=scene)
         self.backend = PyBulletBackend(self.profile, self.world)
@@ -70,7 +73,8 @@ class SimCell:
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
         self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed)
         self.spec = make_cell_spec(
-            self.profile, self.cell, self.task_config, names, [o.name for o in scene.objects], sorted(PyBulletBackend.capabilities | {"render_goal"}),
+            self.profile, self.cell, self.task_config, names, [o.name for o in scene.objects],
+            sorted(PyBulletBackend.capabilities | {"render_goal"}),
         )
         space, period = self.spec.action_space, timing.control_period
         self.sources: dict[str, ActionSource] = {
@@ -87,7 +91,7 @@ class SimCell:
         self.loop.engage()
         self.world.reset_scene(seed=int(self._rng.integers(2**31)))
         self._rest(SETTLE_STEPS)
-        self._home_joints = self.backend.read().position.copy()
+        self._home_joints: list[float] = self.backend.read().position.tolist()
         self._begin(self.task_config.horizon)
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -128,7 +132,7 @@ class SimCell:
 
     # -- reset -------------------------------------------------------------------------------------------------------
 
-    def reset(self, request: ResetRequest = ResetRequest()) -> ResetResult:
+    def reset(self, request: ResetRequest = FULL_RESET) -> ResetResult:
         """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries."""
         begun = time.perf_counter()
         if request.mode == "operator":
@@ -207,16 +211,17 @@ class SimCell:
         if applied is None:
             # With an action delay of a whole period or more nothing has taken effect yet.
             now, still = time.time_ns(), space.neutral()
-            return AppliedRecord(self._step_id, episode_id, source, "hold", "action_delay", still, still.copy(), [], now, now, backend.stamp)
+            late = "action_delay"
+            return AppliedRecord(self._step_id, episode_id, source, "hold", late, still, still.copy(), [], now, now, backend.stamp)
         return applied
 
     def step(self, action: np.ndarray) -> StepResult:
         """One control period; `action` is normalised, in the spec's space. Terminates on a safety abort, truncates at the horizon."""
-        before = self.observe()
+        before, observed = self.observe(), self.privileged()
         values, fault = self.spec.action_space.clean(action)
         applied = self._advance(values, self.spec.action_space, "step", "")
         privileged = self.privileged()
-        rewards = self._rewards(before, applied.executed, privileged)
+        rewards = self._rewards(before, applied.executed, observed, privileged)
         self._steps += 1
         aborted = applied.outcome in ABORTS
         info: dict[str, Any] = {"success": any(r.success for r in rewards.values()), "outcome": applied.outcome, "fault": fault}
@@ -225,15 +230,17 @@ class SimCell:
             self._steps >= self._length, applied.reason, applied.executed, privileged, info,
         )
 
-    def _rewards(self, before: Observation, executed: np.ndarray, privileged: Arrays) -> dict[str, RewardValue]:
+    def _rewards(self, before: Observation, executed: np.ndarray, observed: Arrays, privileged: Arrays) -> dict[str, RewardValue]:
         def one(arrays: Mapping[str, np.ndarray]) -> Arrays:
             return {k: v[None] for k, v in arrays.items()}
 
         out: dict[str, RewardValue] = {}
         count = np.array([self._steps]), np.array([self._length])
+        seen = {"privileged": one(observed), "next_privileged": one(privileged), "first_privileged": one(self._first)}
+        after, first = one(self.observe()), one(self._first_observation)
         for source in self.rewards:
-            hidden = {"next_privileged": one(privileged), "first_privileged": one(self._first)} if source.needs_privileged else {}
-            batch = RewardBatch(one(before), executed[None], one(self.observe()), *count, first=one(self._first_observation), **hidden)
+            hidden: dict[str, Any] = seen if source.needs_privileged else {}
+            batch = RewardBatch(one(before), executed[None], after, *count, first=first, **hidden)
             for name, r in source.compute_reward(batch).items():
                 out[f"{source.name}/{name}"] = RewardValue(
                     float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id,
@@ -261,12 +268,12 @@ class SimCell:
 
     def _context(self, kind: EpisodeKind, source: str, request: EpisodeRequest, steps: int, seed: int | None) -> EpisodeContext:
         metadata = {
-            "reset_mode": request.reset.mode, "continues": request.continues, "tags": list(request.tags), "horizon": steps, "pace": "in_process",
-            "reward_sources": [r.name for r in self.rewards], "record": request.record, "deterministic": True, **request.metadata,
+            "reset_mode": request.reset.mode, "continues": request.continues, "tags": list(request.tags), "horizon": steps,
+            "pace": "in_process", "reward_sources": [r.name for r in self.rewards], "record": request.record, "deterministic": True,
+            **request.metadata,
         }
-        return EpisodeContext(
-            new_episode_id(), self.task_config.name, kind, seed, source, request.reset.initial_state, steps, bool(metadata["deterministic"]), metadata,
-        )
+        start, deterministic = request.reset.initial_state, bool(metadata["deterministic"])
+        return EpisodeContext(new_episode_id(), self.task_config.name, kind, seed, source, start, steps, deterministic, metadata)
 
     def _roll(self, context: EpisodeContext, source: ActionSource, sink: EpisodeSink | None, end_on_success: bool) -> EpisodeRef:
         scheduler = SingleTask()
@@ -319,7 +326,7 @@ class SimCell:
         mixed = np.clip(values + noise, -1.0, 1.0).astype(np.float32)
         applied = self._advance(mixed, space, source.name, context.episode_id)
         privileged = self.privileged()
-        rewards = self._rewards(observation, applied.executed, privileged)
+        rewards = self._rewards(observation, applied.executed, observed, privileged)
         self._steps += 1
         ends = applied.outcome in ABORTS or any(r.terminal or (end_on_success and r.success) for r in rewards.values())
         return StepRecord(

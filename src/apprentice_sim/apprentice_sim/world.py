@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pybullet as p
@@ -146,7 +147,7 @@ class World:
         return int(uid)
 
     def _collision(self, body: Body) -> int:
-        shapes = []
+        shapes: list[tuple[int, dict[str, Any]]] = []
         for part in body.parts:
             if part.kind == "box":
                 shapes.append((p.GEOM_BOX, {"halfExtents": [s / 2 for s in part.size]}))

@@ -118,8 +118,9 @@ def test_experts_succeed(cell: str, task: str) -> None:
 def test_the_noisy_expert_keeps_clean_values() -> None:
     sink = Memory()
     sim = SimCell("sawyer_lift", "lift_demo", seed=3, cameras=False, sink=sink)
-    sim.sources["noisy"] = make_expert(sim.profile, sim.task_config, sim.spec.action_space, 0.1, noise=0.2, noise_correlation=0.5, seed=1, name="noisy")
-    sim.sources["clumsy"] = make_expert(sim.profile, sim.task_config, sim.spec.action_space, 0.1, failures=1.0, seed=1, name="clumsy")
+    setup = (sim.profile, sim.task_config, sim.spec.action_space, 0.1)
+    sim.sources["noisy"] = make_expert(*setup, noise=0.2, noise_correlation=0.5, seed=1, name="noisy")
+    sim.sources["clumsy"] = make_expert(*setup, failures=1.0, seed=1, name="clumsy")
     assert sum(sim.run(EpisodeRequest("", "noisy", end_on_success=True)).success for _ in range(4)) >= 3
     noise = np.array([s.actions["noise"] for s in sink.steps])
     assert 0.15 < noise[:, :6].std() < 0.25 and not noise[:, 6].any()

@@ -12,7 +12,7 @@ from apprentice_core.spaces import ActionSpace, Observation
 
 
 class PickPlaceExpert(LiftExpert):
-    """The lift expert, followed by carrying to `place` (x, y in the base frame, m) at `carry` height, lowering to `drop`, and letting go."""
+    """The lift expert, then: carry to `place` (x, y in the base frame, m) at `carry` height, lower to `drop`, let go."""
 
     def __init__(
         self, profile: RobotProfile, target: str, place: tuple[float, float], period: float = 0.1, space: ActionSpace | None = None,

@@ -43,7 +43,7 @@ class Task(ABC):
 
     @abstractmethod
     def success(self, state: TaskState) -> np.ndarray:
-        """bool [N]."""
+        """Whether each state is one of success, bool [N]."""
 
     @abstractmethod
     def shaped(self, state: TaskState) -> np.ndarray:

@@ -28,6 +28,8 @@ def open_box(inner_x: float, inner_y: float, height: float, thickness: float) ->
 
 
 class PickPlaceScene(Scene):
+    """The object stands in the half of the tray that the container leaves free."""
+
     objects = (ObjectChoice("object", "orange", {"cube": 3.0, "cylinder": 1.0, "octagon": 1.0, "house": 1.0}),)
     region = (0.24, 0.36, 0.035, 0.10)
     finger_room = 0.02
