@@ -116,19 +116,19 @@ class CellProcesses:
                 node.process.kill()
                 node.process.wait()
 
+    @staticmethod
+    def wait_until(condition: Callable[[], Any], timeout: float = 15.0, what: str = "the condition") -> Any:
+        """Looks often until `condition()` is true; AssertionError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            found = condition()
+            if found:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(f"{what} did not come true within {timeout:g} s")
+
     def logs(self) -> str:
         return "\n".join(f"--- {n.name} (exit {n.process.poll()})\n{n.text[-1500:]}" for n in self.nodes.values())
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = 15.0, what: str = "the condition") -> Any:
-    """Looks often until `condition()` is true; AssertionError after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not come true within {timeout:g} s")
 
 
 @pytest.fixture
