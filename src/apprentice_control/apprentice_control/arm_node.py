@@ -41,6 +41,7 @@ PARAMETERS = (
     Param("cameras", "agent", "cameras of the cell spec: agent, all, none, or names with commas"),
     Param("state_folder", "", "e-stop latch and sim clock live here; empty: <data folder>/state/<cell>"),
     Param("state_rate", 100.0, "joint states, tool and wrench per second, Hz", bounds=(10.0, 1000.0)),
+    Param("priority", 0, "SCHED_FIFO priority of the loop's thread at pace realtime; 0: the system's scheduling", bounds=(0, 99)),
     Param("scene_rate", 20.0, "scene snapshots per second at pace realtime, Hz", bounds=(1.0, 100.0)),
 )
 
@@ -103,7 +104,9 @@ class ArmNode(ApprenticeNode):
         self._pending: int | None = None
         self._scene_every = max(1, round(1.0 / (self.settings["scene_rate"] * self._session.backend.period)))
         self.steady_timer(1.0 / self.settings["state_rate"], self._drain)
-        self._realtime = RealtimeLoop(self._session.backend.period, self._cycle, self._loop_failed)
+        self._realtime = RealtimeLoop(
+            self._session.backend.period, self._cycle, self._loop_failed, priority=self.settings["priority"],
+        )
         self._realtime.start()
 
     def _now(self) -> Any:
@@ -254,7 +257,6 @@ class ArmNode(ApprenticeNode):
         session.request_estop(request.reason, request.requested_by)
         if fresh:
             self.get_logger().error(f"emergency stop by {request.requested_by or 'unknown'}: {request.reason}")
-            self._safety.event("estop", "estop", "stop", request.reason, session.now_ns())
             self._safety.estop(session.estop)
 
     def _on_reset_estop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

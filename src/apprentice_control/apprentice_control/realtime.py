@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, SafetyError
 
 T = TypeVar("T")
 
@@ -89,11 +90,15 @@ class RealtimeLoop:
 
     A late cycle is followed at once by the next ones, up to `catch_up` of them, so that a short stall costs no time of the
     body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. An exception in the body
-    ends the loop and is handed to `on_error` (the arm must not go on half-controlled).
+    ends the loop and is handed to `on_error` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the
+    thread; 0 leaves the system's scheduling. SafetyError, through `on_error`, where the system does not permit it.
     """
 
-    def __init__(self, period: float, body: Callable[[], None], on_error: Callable[[BaseException], None], catch_up: int = 10):
+    def __init__(
+        self, period: float, body: Callable[[], None], on_error: Callable[[BaseException], None], catch_up: int = 10, priority: int = 0,
+    ):
         self.period_ns = round(period * 1e9)
+        self._priority = priority
         self._body, self._on_error, self._catch_up = body, on_error, catch_up
         self.statistics = CycleStatistics()
         self._stop = threading.Event()
@@ -119,10 +124,21 @@ class RealtimeLoop:
         """Called from the body after work that is known to take long: the schedule starts anew, nothing counts as late."""
         self._rebase = True
 
+    def _schedule(self) -> None:
+        if not self._priority:
+            return
+        try:
+            os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO, os.sched_param(self._priority))
+        except OSError as error:
+            raise SafetyError(
+                f"SCHED_FIFO priority {self._priority} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
+            ) from error
+
     def _run(self) -> None:
         clock, period = time.monotonic_ns, self.period_ns
-        deadline = clock()
         try:
+            self._schedule()
+            deadline = clock()
             while not self._stop.is_set():
                 start = clock()
                 self._body()

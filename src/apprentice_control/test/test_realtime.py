@@ -1,12 +1,14 @@
 """The periodic thread, its statistics, and the clock that never goes back."""
 
+import os
 import threading
 import time
 
 import pytest
 
-from apprentice_control.realtime import CycleStatistics, LatestValue, RealtimeLoop
+from apprentice_control.realtime import CycleStatistics, LatestValue, LoopCall, RealtimeLoop
 from apprentice_control.sim_clock import RESERVE_NS, SimClock
+from apprentice_core.errors import SafetyError
 
 
 def _loop(body, period=0.002, **kwargs):
@@ -112,3 +114,27 @@ def test_sim_time_survives_a_spoilt_file(tmp_path):
     file = tmp_path / "clock"
     file.write_text("not a number")
     assert SimClock(file, wall_ns=5_000).now_ns == 5_000
+
+
+def test_a_priority_is_taken_or_said_to_be_refused():
+    policies, seen = [], []
+    done = threading.Event()
+
+    def body():
+        policies.append(os.sched_getscheduler(threading.get_native_id()))
+        done.set()
+
+    loop = RealtimeLoop(0.002, body, lambda e: (seen.append(e), done.set()), priority=10)
+    loop.start()
+    assert done.wait(5)
+    loop.stop()
+    assert policies[:1] == [os.SCHED_FIFO] or "not permitted" in str(seen[0])
+
+
+def test_a_call_hands_its_error_back():
+    def refuse():
+        raise SafetyError("not now")
+
+    call = LoopCall(refuse)
+    call.run()
+    assert call.done.is_set() and str(call.error) == "not now"
