@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,11 +143,11 @@ class ActionChain:
         commanded, actual = self.kinematics.forward(goal), self.kinematics.forward(measured)
         position, rotation = commanded.position, commanded.rotation
         ahead = position - actual.position
-        distance = float(np.linalg.norm(ahead))
+        distance = math.hypot(*ahead.tolist())
         if distance > LEASH_POSITION:
             position = actual.position + ahead * (LEASH_POSITION / distance)
         turn = pin.log3(rotation @ actual.rotation.T)
-        angle = float(np.linalg.norm(turn))
+        angle = math.hypot(*turn.tolist())
         if angle > LEASH_ROTATION:
             rotation = pin.exp3(turn * (LEASH_ROTATION / angle)) @ actual.rotation
         return position, rotation

@@ -46,7 +46,8 @@ class DifferentialIK:
     ):
         self.kinematics = kinematics
         self.lower, self.upper, self.posture = lower, upper, posture
-        self.damping, self.posture_rate, self.iterations, self.tolerance = damping, posture_rate, iterations, tolerance
+        self._regular = damping**2 * np.eye(6)
+        self.posture_rate, self.iterations, self.tolerance = posture_rate, iterations, tolerance
 
     def _error(self, q: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         pose = self.kinematics.forward(q)
@@ -54,25 +55,25 @@ class DifferentialIK:
 
     def _step(self, q: np.ndarray, jacobian: np.ndarray, error: np.ndarray, drift: np.ndarray | None) -> np.ndarray:
         """One step within the position limits; blocked joints are taken out one set at a time."""
-        free = np.ones(len(q), dtype=bool)
-        regular = self.damping**2 * np.eye(6)
+        j, free = jacobian, None
         while True:
-            j = jacobian * free
-            inverse = np.linalg.solve(j @ j.T + regular, j).T
-            step = inverse @ error
-            if drift is not None:
-                wanted = drift * free
-                step += wanted - inverse @ (j @ wanted)
-            blocked = free & (((q + step > self.upper) & (step > 0)) | ((q + step < self.lower) & (step < 0)))
-            # A joint on its way to the limit still uses what room it has.
-            room = np.where(step > 0, self.upper - q, self.lower - q)
+            wanted = np.zeros_like(q) if drift is None else drift if free is None else drift * free
+            # J^T A (e - J w) + w is the damped solution for e plus what of w the tool does not feel.
+            step = j.T @ np.linalg.solve(j @ j.T + self._regular, error - j @ wanted) + wanted
+            after = q + step
+            blocked = (after > self.upper) | (after < self.lower)
             if not blocked.any():
                 return step
-            if np.abs(room[blocked]).max() > 1e-9:
-                return np.minimum(np.maximum(q + step, self.lower), self.upper) - q
-            free &= ~blocked
+            if free is not None:
+                blocked &= free
+            clipped = np.minimum(np.maximum(after, self.lower), self.upper) - q
+            # A joint on its way to the limit still uses what room it has.
+            if not blocked.any() or np.abs(clipped[blocked]).max() > 1e-9:
+                return clipped
+            free = ~blocked if free is None else free & ~blocked
             if not free.any():
                 return np.zeros_like(q)
+            j = jacobian * free
 
     def solve(self, q: np.ndarray, position: np.ndarray, rotation: np.ndarray, dt: float) -> IkResult:
         """Joint target [n] within the position limits for `position` [3] and `rotation` [3, 3], searched from `q`; `dt`: s it has."""

@@ -10,8 +10,8 @@ from apprentice_core.wrench import WrenchConfig
 
 ACTIONS = 50_000
 """a robot"""
-CYCLE = 0.05
-"""s; a coarse cycle, so that each action costs two cycles of the loop instead of a hundred"""
+CYCLE = 0.1
+"""s; a coarse cycle, so that each action costs one cycle of the loop instead of a hundred"""
 
 
 def hostile(rng, size):
