@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apprentice_core.cell import Cell
+from apprentice_core.errors import ApprenticeError
 
 POLICY = "policy"
 """name of the action source that a bundle drives, on the nodes and in process"""
@@ -15,7 +16,7 @@ POLICY = "policy"
 
 @dataclass(frozen=True)
 class CellChoice:
-    """`in_process`: SimCell with the named cell config, recording into `data`; otherwise the nodes in `namespace`, whose recorder knows its folder."""
+    """`in_process`: SimCell with the named cell config, recording into `data`; else the nodes in `namespace`, whose recorder has its folder."""
 
     in_process: bool
     task: str
@@ -62,7 +63,16 @@ def _over_ros(choice: CellChoice, bundle: Path | None) -> Iterator[Cell]:
     cell = RosCell(choice.namespace, choice.task)
     try:
         if bundle is not None:
-            cell.load_bundle(bundle)
+            load_policy(cell, bundle)
         yield cell
     finally:
         cell.close()
+
+
+def load_policy(cell: Cell, bundle: Path) -> str:
+    """Gives the policy node of a running cell the bundle, from its next episode on; returns the bundle's id."""
+    from apprentice_runtime.ros_cell import RosCell
+
+    if not isinstance(cell, RosCell):
+        raise ApprenticeError("only a cell over ROS takes another bundle while it runs")
+    return cell.load_bundle(bundle)

@@ -79,7 +79,8 @@ def stats(data: Data = None, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(facts)
         return
-    title = f"{facts['folder']}: {facts['episodes']} episodes, {facts['steps']} steps, {facts['bytes'] / 2**20:.1f} MiB, {facts['lost']} observations lost"
+    size = f"{facts['bytes'] / 2**20:.1f} MiB"
+    title = f"{facts['folder']}: {facts['episodes']} episodes, {facts['steps']} steps, {size}, {facts['lost']} observations lost"
     columns = list(facts["groups"][0]) if facts["groups"] else ["episodes"]
     print_table(title, columns, [[g[c] if not isinstance(g[c], float) else f"{g[c]:.1f}" for c in columns] for g in facts["groups"]])
 

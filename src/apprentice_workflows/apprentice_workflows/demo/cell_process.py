@@ -24,10 +24,12 @@ class CellProcess:
         self.command = [sys.executable, "-m", "apprentice_workflows", "launch", file, "--own", *(f"{k}:={v}" for k, v in arguments.items())]
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
+        self._from = 0
 
     def __enter__(self) -> CellProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as file:
+            self._from = file.tell()  # earlier lines are of an earlier run
             # A session of its own: Ctrl-C reaches us alone, and we end the nodes in order.
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=os.environ.copy()
@@ -36,7 +38,7 @@ class CellProcess:
 
     def check(self) -> None:
         """ApprenticeError with the log's end when a node has failed or the runner has ended."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
+        text = self.log.read_bytes()[self._from :].decode(errors="replace")
         ended = self.process is None or self.process.poll() is not None
         if ended or "] FAILED: " in text:
             tail = "\n".join(f"  | {line}" for line in text.splitlines()[-TAIL:])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.store import Store
-from apprentice_workflows.cells import POLICY, CellChoice, open_cell
+from apprentice_workflows.cells import POLICY, CellChoice, load_policy, open_cell
 from apprentice_workflows.cli.progress import episode_progress
 from apprentice_workflows.demo.cell_process import CellProcess
 from apprentice_workflows.demo.report import judge, write_report
@@ -24,6 +25,8 @@ from apprentice_workflows.episodes import COLLECTION_SEED, EVALUATION_SEED, Tall
 
 COLLECT = "collect"
 NAMESPACE = "cell"
+START_ATTEMPTS = 6
+"""times the 20 s that a cell is given to answer: ten processes start at once, and the machine may be busy (ours)"""
 RANDOM_SEED = 500_000
 """of random_watcher's first start in collection: between those of the expert and of the evaluation"""
 
@@ -82,6 +85,24 @@ class Demo:
         arguments = {"task": self.settings.task, "namespace": NAMESPACE, "data": str(self.store.folder), "pace": "lockstep"}
         return CellProcess(arguments, self.out / "logs" / "cell.log")
 
+    @contextmanager
+    def _open(self, process: CellProcess, bundle: Path | None = None) -> Iterator[Cell]:
+        """The running cell, as soon as it answers; a node that failed meanwhile is reported instead of waited for."""
+        choice = CellChoice(False, self.settings.task, namespace=NAMESPACE)
+        with ExitStack() as stack:
+            for attempt in range(START_ATTEMPTS):
+                process.check()
+                try:
+                    cell = stack.enter_context(open_cell(choice))
+                    break
+                except ApprenticeError:
+                    process.check()
+                    if attempt == START_ATTEMPTS - 1:
+                        raise
+            if bundle is not None:
+                load_policy(cell, bundle)
+            yield cell
+
     def _run(self, cell: Cell, process: CellProcess, tally: Tally, seeds: Sequence[int], request: EpisodeRequest, total: int) -> None:
         with episode_progress(f"{request.tags[0]} {tally.name}", total, tally) as shown:
             for seed in seeds:
@@ -104,7 +125,7 @@ class Demo:
         if not any(seeds for *_, seeds in missing):
             console.print("recording: done already")
             return
-        with self.state.stage("record"), self._cell() as process, open_cell(CellChoice(False, s.task, namespace=NAMESPACE)) as cell:
+        with self.state.stage("record"), self._cell() as process, self._open(process) as cell:
             for source, count, rows, seeds in missing:
                 tally = Tally(source, [ref_of(r, self.store.folder) for r in rows])
                 request = EpisodeRequest(s.task, source, end_on_success=True, tags=(COLLECT,))
@@ -153,7 +174,7 @@ class Demo:
                 if not seeds:
                     continue
                 request = EpisodeRequest(self.settings.task, source, end_on_success=True, tags=(f"evaluate_{name}",))
-                with open_cell(CellChoice(False, self.settings.task, namespace=NAMESPACE), bundle) as cell:
+                with self._open(process, bundle) as cell:
                     self._run(cell, process, tally, seeds, request, count)
 
     def report(self) -> int:
