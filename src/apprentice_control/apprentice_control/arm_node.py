@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,19 +214,18 @@ class ArmNode(ApprenticeNode):
         if now % self._every == 0:
             sample = session.measure(tool=True)
             self._newest = sample
-            self._out.append(lambda s=sample: self._state.sample(s))
+            self._out.append(partial(self._state.sample, sample))
         if session.scene and now % self._scene_every == 0:
             scene = session.scene_sample(self._description_due())
-            self._out.append(lambda s=scene: self._send_scene(s))
+            self._out.append(partial(self._send_scene, scene))
         for event in session.loop.drain_events():
-            stamp = session.now_ns()
-            self._out.append(lambda e=event, t=stamp: self._safety.loop_event(e, t))
+            self._out.append(partial(self._safety.loop_event, event, session.now_ns()))
 
     def _finish_pending(self) -> None:
         if self._pending is not None:
             self._pending, record = None, self._session.loop.applied()
             if record is not None:
-                self._out.append(lambda r=record: self._safety.applied(r, r.applied))
+                self._out.append(partial(self._safety.applied, record, record.applied))
 
     def _drain(self) -> None:
         while self._out:

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from apprentice_core.camera_model import CameraModel, load_calibration
@@ -63,7 +64,7 @@ class CameraNode(ApprenticeNode):
             )
         return model.at_record_size(self._config.record)
 
-    def _publish(self, frame, stamp_ns: int) -> None:
+    def _publish(self, frame: np.ndarray, stamp_ns: int) -> None:
         stamp = to_time(stamp_ns)
         image = to_record_size(frame, self._config.record)
         if self._model is None:

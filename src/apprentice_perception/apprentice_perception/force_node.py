@@ -51,8 +51,8 @@ class ForceNode(ApprenticeNode):
         super().__init__("force_node", PARAMETERS)
         s = self.settings
         carried = hand(load_robot(load_cell(s["cell"]).robot))
-        com = _vector("payload_com", s["payload_com"], 3)
-        mass, com = (carried.mass, carried.com) if s["payload_mass"] < 0 else (s["payload_mass"], tuple(map(float, com)))
+        x, y, z = _vector("payload_com", s["payload_com"], 3).tolist()
+        mass, com = (carried.mass, carried.com) if s["payload_mass"] < 0 else (s["payload_mass"], (x, y, z))
         config = WrenchConfig(mass, com, s["cutoff"], s["saturation"], s["stuck_samples"])
         self._pipeline = ForcePipeline(config, carried.rotation, _vector("signs", s["signs"], 6))
         self._health = StreamHealth(s["rate"], 0.2, tolerance=0.5)

@@ -86,11 +86,11 @@ class ForcePipeline:
     def tare(self, until: int, window: float, still: float) -> tuple[bool, str]:
         """Makes the mean of the samples in the `window` seconds before stamp `until` the zero.
 
-        Refused when there are fewer than three, or when a force component strays by more than `still` N (the arm moves).
+        Refused when there are fewer than two, or when a force component strays by more than `still` N (the arm moves).
         """
         first = until - round(window * 1e9)
         chosen = [(raw, rotation) for stamp, raw, rotation in self._recent if first <= stamp <= until]
-        if len(chosen) < 3:
+        if len(chosen) < 2:
             return False, f"only {len(chosen)} samples in the last {window:g} s"
         raws = np.array([raw for raw, _ in chosen])
         spread = float(np.max(np.ptp(raws[:, :3], axis=0)))

@@ -25,8 +25,8 @@ def make_script(
     if script == "lift_expert":
         return LiftExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
     if script == "pick_place_expert":
-        if not {"place_x", "place_y"} <= set(task.success):
-            raise ConfigError(task.name, "success", "pick_place_expert needs place_x and place_y")
-        place = (task.success["place_x"], task.success["place_y"])
+        if not {"x", "y"} <= set(task.success):
+            raise ConfigError(task.name, "success", "pick_place_expert needs x and y, the middle of the container")
+        place = (task.success["x"], task.success["y"])
         return PickPlaceExpert(profile, task.target, place, period, space, noise, noise_correlation, failures, seed, name=name)
     raise ConfigError(script, "script", f"unknown; known: {', '.join(SCRIPTS)}")
