@@ -142,7 +142,8 @@ class Trainer:
         config, start, first = self.config, time.monotonic(), self.step
         metrics = Metrics(self.folder, self.step)
         sums: dict[str, torch.Tensor] = {}
-        counted, newest = 0, {}
+        newest: dict[str, float] = {}
+        counted = 0
         try:
             with _interrupt(self.stop):
                 while self.step < config.steps and not self._stop.is_set():

@@ -31,7 +31,7 @@ class BC:
     """-log pi(a|s), or |pi(s) - a|^2, averaged over the batch. One phase; reads no reward and no next observation."""
 
     name = "bc"
-    phases = ("offline",)
+    phases: tuple[str, ...] = ("offline",)
     needs_next = False
 
     def __init__(self, specs: Sequence[ArraySpec], actions: int, network: NetworkConfig, config: BCConfig):

@@ -57,7 +57,7 @@ class IQL:
     """
 
     name = "iql"
-    phases = ("offline", "value", "policy", "online")
+    phases: tuple[str, ...] = ("offline", "value", "policy", "online")
     needs_next = True
 
     def __init__(self, specs: Sequence[ArraySpec], actions: int, network: NetworkConfig, config: IQLConfig):

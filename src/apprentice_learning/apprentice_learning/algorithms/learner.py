@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from apprentice_core.config import Strict
 from apprentice_learning.data.batch import Batch
 from apprentice_learning.networks.policies import PolicyNetwork
-
-Metrics = dict[str, float]
-ActionKind = Literal["executed", "source"]
 
 
 @runtime_checkable
@@ -22,7 +18,6 @@ class Learner(Protocol):
     """`state_dict` is flat and holds tensors alone (networks, optimisers, counters), so that safetensors can store it."""
 
     name: str
-    config: Strict
     phases: tuple[str, ...]
     needs_next: bool
 

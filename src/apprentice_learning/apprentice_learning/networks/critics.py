@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from apprentice_learning.networks.mlp import EnsembleMLP, mlp
 
-Input = Tensor | Mapping[str, Tensor]
+Input: TypeAlias = Tensor | Mapping[str, Tensor]
 
 
 class TwinQ(nn.Module):
