@@ -158,7 +158,8 @@ class EpisodeReader:
             "cell": self.spec.name,
             "robot": self.spec.robot,
             "source": s.source,
-            "bundle_id": s.bundle_id,
+            # Over ROS the policy node says which bundle acts only in its answers, so the start event may not know it yet.
+            "bundle_id": s.bundle_id or next((step.bundle_id for step in self.steps if step.bundle_id), ""),
             "reset_mode": s.reset_mode,
             "initial_state": s.initial_state,
             "seed": int(s.seed) if s.seed >= 0 else None,
