@@ -16,7 +16,8 @@ POLICY = "policy"
 
 @dataclass(frozen=True)
 class CellChoice:
-    """`in_process`: SimCell with the named cell config, recording into `data`; else the nodes in `namespace`, whose recorder has its folder."""
+    """`in_process`: SimCell with the named cell config, recording into `data`; else the nodes in `namespace`, whose recorder has
+    a folder of its own."""
 
     in_process: bool
     task: str

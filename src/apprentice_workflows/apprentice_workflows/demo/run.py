@@ -83,6 +83,7 @@ class Demo:
 
     def _cell(self) -> CellProcess:
         arguments = {"task": self.settings.task, "namespace": NAMESPACE, "data": str(self.store.folder), "pace": "lockstep"}
+        arguments["noise"] = str(self.settings.expert_noise)
         return CellProcess(arguments, self.out / "logs" / "cell.log")
 
     @contextmanager

@@ -24,6 +24,8 @@ class DemoSettings:
     task: str = "lift_demo"
     expert: str = "lift_expert"
     expert_episodes: int = 110
+    expert_noise: float = 0.2
+    """sigma of the expert's recorded noise, in [-1, 1] units; the policy is taught the clean action"""
     random: str = "random_watcher"
     random_episodes: int = 20
     evaluation_episodes: int = 25
