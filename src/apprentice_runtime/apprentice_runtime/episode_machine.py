@@ -281,8 +281,8 @@ class EpisodeMachine:
 
     def _settle(self) -> Script:
         """Waits for a complete, still observation; a standing world is moved on while one is lacking."""
-        for _ in range(20):
-            deadline = self._now + max(self.rules.run.answer_timeout, 2 * self.rules.run.period)
+        for attempt in range(20):
+            deadline = self._now + (self.rules.run.answer_timeout if attempt else 3 * self.rules.run.period)
             yield lambda: self.ports.settled() or self._now > deadline or bool(self._cancelled)  # noqa: B023 - read before the next turn
             if self._cancelled:
                 raise _Failed(self._cancelled)

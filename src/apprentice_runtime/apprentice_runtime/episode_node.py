@@ -68,6 +68,8 @@ PARAMETERS = (
     Param("still_speed", 0.05, "largest joint speed of a still arm, rad/s", bounds=(0.0001, 1.0)),
     Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
 )
+GETTING_TO_KNOW = 0.5
+"""no endpoint of the spine may be younger than this when an episode begins, s (ours)"""
 POLL = 0.001
 """while an observation is awaited, the polled streams are looked at so often, s (ours)"""
 
@@ -85,7 +87,8 @@ class EpisodeNode(ApprenticeNode):
         self._handle: ServerGoalHandle | None = None
         self._done: Future | None = None
         self._estop = ""
-        self._answers_seen = 0
+        self._met: frozenset[bytes] = frozenset()
+        self._met_at = 0.0
         run = RunRules(self._lockstep, cell.timing.control_period, s["answer_timeout"], s["arm_timeout"], s["patience"])
         rules = MachineRules(
             run, s["horizon"] or task.horizon, s["reset_source"], commit_timeout=s["commit_timeout"], scene=cell.backend == "pybullet",
@@ -332,7 +335,21 @@ class EpisodeNode(ApprenticeNode):
         for topic in ("action", "applied"):
             if self.count_publishers(topic) == 0:
                 return f"nobody publishes {topic}"
-        return self._recorder_lacks() if goal.record else ""
+        return (self._recorder_lacks() if goal.record else "") or self._unsettled(goal)
+
+    def _unsettled(self, goal: Goal) -> str:
+        """Newcomers have found this node before they have found each other: who has just come is given a moment."""
+        streams = [s.topic for s in self._spec.streams] if self._spec else []
+        topics = ("tick", "episode/event", "action", "applied", *(f"action/{s}" for s in goal.source.split("+")), *streams)
+        ends = frozenset(
+            bytes(i.endpoint_gid) for t in topics for i in (*self.get_publishers_info_by_topic(t), *self.get_subscriptions_info_by_topic(t))
+        )
+        if not ends <= self._met:
+            self._met, self._met_at = ends, time.monotonic()
+            if self._lockstep:
+                # What the standing world showed before they came, they have not seen.
+                self.fresh()
+        return "the nodes are still finding each other" if time.monotonic() - self._met_at < GETTING_TO_KNOW else ""
 
     def _recorder_lacks(self) -> str:
         recorders = {(i.node_name, i.node_namespace) for i in self.get_publishers_info_by_topic("episode/committed")}
