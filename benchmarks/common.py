@@ -16,6 +16,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measure:
+    """One figure of a bench, with its unit."""
+
     value: float
     unit: str
 

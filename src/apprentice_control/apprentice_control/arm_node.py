@@ -68,6 +68,7 @@ class ArmNode(ApprenticeNode):
         self._every = max(1, round(1.0 / (s["state_rate"] * session.backend.period)))
         self._state = StatePublisher(self, robot, hand(robot).frame, s["state_rate"], session.scene, self._lockstep, self._scene_matched())
         self._safety = SafetyPublisher(self)
+        assert session.limits.workspace is not None  # a robot profile without one is refused
         self._frames = FramePublisher(self, robot, {c: cell.cameras[c] for c in cell.cameras}, session.limits.workspace, self._now())
         objects = session.scene_sample(False).objects if session.scene else {}
         spec = make_cell_spec(robot, cell, task, cameras, tuple(objects), tuple(session.backend.capabilities))

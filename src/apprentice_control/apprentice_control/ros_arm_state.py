@@ -73,6 +73,7 @@ class StatePublisher:
         self._wrench_out.publish(w)
 
     def _tool(self, s: ArmSample, sec: int, nanosec: int) -> None:
+        assert s.pose is not None and s.twist is not None
         m = self._pose
         m.header.stamp.sec, m.header.stamp.nanosec = sec, nanosec
         p, q = m.pose.position, m.pose.orientation

@@ -21,6 +21,8 @@ MAX_JSON = 4 * 1024 * 1024
 
 
 class ArraySpecModel(Strict):
+    """An array that the model reads, as bundle.json names it."""
+
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"

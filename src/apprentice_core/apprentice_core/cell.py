@@ -48,6 +48,8 @@ class CellSpec:
 
 @dataclass(frozen=True)
 class ResetRequest:
+    """What is put back before an episode, and to where."""
+
     mode: ResetMode = "full"
     initial_state: str = ""
     """a named start '<set>/<name>'; wins over the seed"""
@@ -56,6 +58,8 @@ class ResetRequest:
 
 @dataclass(frozen=True)
 class ResetResult:
+    """What a reset came to: `duration` in s, `reason` where it is not `ok`."""
+
     ok: bool
     tries: int = 1
     duration: float = 0.0
@@ -80,6 +84,8 @@ class EpisodeRequest:
 
 @dataclass(frozen=True)
 class EpisodeRef:
+    """What became of an episode; `lost` counts observations that its steps name and its bag does not hold."""
+
     episode_id: str
     path: str
     steps: int
@@ -151,6 +157,8 @@ class EpisodeSink(Protocol):
 
 @runtime_checkable
 class Cell(Protocol):
+    """Contract 1: a thing on which episodes run. `run` is what every loop is written on; `step` serves learners in this process."""
+
     spec: CellSpec
 
     def reset(self, request: ResetRequest) -> ResetResult: ...

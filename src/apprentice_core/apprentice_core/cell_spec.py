@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pydantic import Field, ValidationError
 
 from apprentice_core.cell import CellSpec, StreamSpec
-from apprentice_core.config import RobotProfile, Strict, Timing
+from apprentice_core.config import Strict, Timing
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionDimension, ActionSpace, ArraySpec
-from apprentice_core.streams import extractor
+from apprentice_core.streams import JointNames, extractor
 
 CELL_SPEC_FORMAT = 1
 CELL_SPEC_TOPIC = "cell_spec"
@@ -96,7 +96,7 @@ def _from_array(a: _Array) -> ArraySpec:
     return ArraySpec(a.name, a.shape, a.dtype, a.unit)
 
 
-def cell_spec_to_json(spec: CellSpec, robot: RobotProfile | RobotJoints) -> str:
+def cell_spec_to_json(spec: CellSpec, robot: JointNames) -> str:
     """One JSON object, keys sorted: equal specs give equal text."""
     space = spec.action_space
     model = _CellSpec(

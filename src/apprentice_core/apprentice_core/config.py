@@ -81,11 +81,15 @@ class ImpedanceGains(Strict):
     anti_windup_time: float = Field(0.1, gt=0)
     tau_max: tuple[float, ...] = (8, 7, 6, 5, 4, 3, 2)
     ramp: float = Field(0.1, ge=0, description="stiffness ramp on engage, s")
-    velocity_feedforward: bool = Field(False, description="damping acts on the error to the set point's velocity (ours), else on the velocity (spec)")
+    velocity_feedforward: bool = Field(
+        False, description="damping acts on the error to the set point's velocity (ours), else on the velocity (spec)"
+    )
     add_gravity: bool = Field(True, description="False for drivers whose torque mode compensates already")
 
 
 class GripperProfile(Strict):
+    """Open and closed positions of each finger joint, and what the fingers may exert."""
+
     joints: tuple[str, ...]
     open: tuple[float, ...] = Field(description="joint positions when open, m or rad")
     closed: tuple[float, ...]

@@ -50,6 +50,8 @@ class EpisodeContext:
 
 @dataclass(frozen=True)
 class EpisodeOutcome:
+    """How an episode ended; `success` is None where nobody judged."""
+
     terminated: bool
     truncated: bool
     reason: str

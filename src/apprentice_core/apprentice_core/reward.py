@@ -42,6 +42,8 @@ class RewardResult:
 
 @runtime_checkable
 class RewardSource(Protocol):
+    """Contract 4: names its rewards and says where each is valid and terminal."""
+
     name: str
     model_id: str
     needs_privileged: bool

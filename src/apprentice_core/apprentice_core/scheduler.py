@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from apprentice_core.episode import EpisodeContext, EpisodeOutcome, Segment
 from apprentice_core.spaces import Observation
@@ -34,7 +34,7 @@ class SingleTask:
         self.episodes = 0
 
     def begin(self, context: EpisodeContext) -> Segment:
-        mode = "reset" if context.kind == "reset" else "policy"
+        mode: Literal["reset", "policy"] = "reset" if context.kind == "reset" else "policy"
         return Segment(task=context.task, mode=mode, scheduler="single_task", scheduler_version=self.version)
 
     def next(self, observation: Observation, rewards: Mapping[str, float]) -> Segment | None:

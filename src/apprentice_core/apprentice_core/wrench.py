@@ -15,6 +15,8 @@ GRAVITY = 9.80665
 
 @dataclass(frozen=True)
 class WrenchConfig:
+    """What is taken out of a raw wrench, and when the sensor is not believed."""
+
     payload_mass: float = 0.0
     """kg beyond the sensor (gripper and what it always carries)"""
     payload_com: tuple[float, float, float] = (0.0, 0.0, 0.0)

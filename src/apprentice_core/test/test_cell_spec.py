@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from apprentice_core.cell import CellSpec
 from apprentice_core.cell_spec import GripperJoints, RobotJoints, cell_spec_from_json, cell_spec_to_json
 from apprentice_core.config import CameraConfig, Timing

@@ -43,7 +43,7 @@ def test_a_robot_without_complete_limits_is_refused(tmp_path):
         "{name: r, urdf: u, base_frame: b, tool_frame: t, wrench_joint: w, arm_joints: [a], control: position, home: [0],"
         " gripper: {joints: [g], open: [1], closed: [0], force: 1, speed: 1}, limits: {force_hard: 50}}"
     )
-    with pytest.raises(ConfigError, match="missing linear_velocity, .*workspace.*force_soft"):
+    with pytest.raises(ConfigError, match=r"missing linear_velocity, .*workspace.*force_soft"):
         load_yaml(path, RobotProfile)
 
 

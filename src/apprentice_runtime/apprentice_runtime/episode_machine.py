@@ -58,6 +58,8 @@ class EpisodeResult:
 
 @dataclass(frozen=True)
 class Committed:
+    """The recorder's word that an episode is on disk, or why not."""
+
     episode_id: str
     ok: bool
     path: str

@@ -7,6 +7,13 @@ import time
 from typing import Any
 
 import numpy as np
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.serialization import deserialize_message
+from rclpy.task import Future
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
 from apprentice_core.cell import CellSpec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import RobotProfile, load_cell, load_robot, load_task
@@ -28,13 +35,6 @@ from apprentice_interfaces.msg import (
     TickMissing,
 )
 from apprentice_interfaces.srv import EndEpisode, ResetScene
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.serialization import deserialize_message
-from rclpy.task import Future
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
-
 from apprentice_runtime.episode_machine import Committed, EpisodeMachine, EpisodeResult, Goal, MachineRules
 from apprentice_runtime.episode_run import RunRules
 from apprentice_runtime.gate import ObservationGate

@@ -34,6 +34,8 @@ class RunRules:
 
 
 class RunOutput(Protocol):
+    """Where a running episode's messages go; the node publishes them, tests keep them."""
+
     def tick(self, plan: TickPlan) -> None: ...
 
     def tick_missing(self, step_id: int, sources: tuple[str, ...], reason: str) -> None: ...

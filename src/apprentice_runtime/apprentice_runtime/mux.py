@@ -110,12 +110,12 @@ class Mux:
     def _mixed(self, base: Answer) -> Answer:
         parts = [self._answers[s] for s in self._sources[1:] if s in self._answers]
         usable = [p.values for p in parts if p.values.shape == base.values.shape and np.isfinite(p.values).all()]
-        residual = np.sum(usable, axis=0, dtype=np.float32) if usable else np.zeros_like(base.values)
+        residual = np.asarray(np.sum(usable, axis=0, dtype=np.float32)) if usable else np.zeros_like(base.values)
         fault = base.fault or next((p.fault for p in parts if p.fault), "")
         if len(usable) < len(parts):
             fault = fault or "residual: wrong shape or not finite"
         noises = [a.noise for a in (base, *parts) if a.noise.shape == base.values.shape]
-        noise = np.sum(noises, axis=0, dtype=np.float32) if noises else EMPTY
+        noise = np.asarray(np.sum(noises, axis=0, dtype=np.float32)) if noises else EMPTY
         values, broken = _total(base.values, {"residual": residual, "noise": noise})
         return replace(base, values=values, base=base.values, residual=residual, noise=noise, fault=fault or broken)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 
+from std_msgs.msg import String
+
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import COMMAND, LATCHED, SPINE
 from apprentice_interfaces.msg import Action, SafetyEvent, Tick
 from apprentice_interfaces.srv import TakeControl
-from std_msgs.msg import String
-
 from apprentice_runtime.mux import Control, Mux
 from apprentice_runtime.ros_convert import action_from_msg, action_to_msg, to_time
 from apprentice_runtime.tick import Answer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from rclpy.task import Future
+
 from apprentice_core.cell import ActionSource, CellSpec
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
@@ -12,8 +14,6 @@ from apprentice_core.ros_qos import LATCHED
 from apprentice_interfaces.msg import PolicyStatus
 from apprentice_interfaces.srv import LoadBundle
 from apprentice_learning.runner import PolicyRunner
-from rclpy.task import Future
-
 from apprentice_runtime.empty_policy import EmptyPolicy
 from apprentice_runtime.ros_convert import wall_time
 from apprentice_runtime.ros_source import SourceShell

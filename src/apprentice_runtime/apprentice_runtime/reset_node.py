@@ -6,7 +6,6 @@ from apprentice_control.kinematics import Kinematics
 from apprentice_control.scripted import HomeReset
 from apprentice_core.config import load_cell, load_robot
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
-
 from apprentice_runtime.ros_source import SourceShell
 
 PARAMETERS = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from std_msgs.msg import String
+
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import load_task
 from apprentice_core.errors import ConfigError
@@ -13,8 +15,6 @@ from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_interfaces.msg import Applied, Reward, Tick
-from std_msgs.msg import String
-
 from apprentice_runtime.reward_tracker import RewardTracker
 from apprentice_runtime.ros_convert import floats, from_floats, tick_from_msg, to_time
 from apprentice_runtime.ros_source import PATIENCE, RETRY, PrivilegedTap

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObservationPart, Reward, Step, Tick
-from apprentice_interfaces.msg import Segment as SegmentMsg
 from builtin_interfaces.msg import Time
 
 from apprentice_core.assembler import Part
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.spaces import ActionSpace
 from apprentice_core.streams import stamp_ns
+from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObservationPart, Reward, Step, Tick
+from apprentice_interfaces.msg import Segment as SegmentMsg
 from apprentice_runtime.tick import EMPTY, Answer, AppliedAnswer, EventData, RewardAnswer, StepData, TickPlan
 
 

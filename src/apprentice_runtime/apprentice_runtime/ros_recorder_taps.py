@@ -5,14 +5,14 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 
-from apprentice_core.errors import ApprenticeError
-from apprentice_core.ros_node import ApprenticeNode
-from apprentice_store.bag_metadata import TopicQos
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_node import ApprenticeNode
 from apprentice_runtime.ros_streams import PolledGroup, message_class, take_raw
+from apprentice_store.bag_metadata import TopicQos
 
 DEPTH = 4000
 """messages of a topic that may wait while the disk is slow: over 2 s at 1 kHz (ours)"""

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import String
+
 from apprentice_core.cell import ActionSource, CellSpec, SourceAction
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.episode import EpisodeContext
@@ -22,9 +25,6 @@ from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.streams import objects_to_privileged
 from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObjectStates, SafetyEvent, Tick
-from rclpy.serialization import deserialize_message
-from std_msgs.msg import String
-
 from apprentice_runtime.ros_convert import action_to_msg, context_from_start, from_floats, tick_from_msg, to_time
 from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, header_stamp, take_raw
 from apprentice_runtime.tick import EMPTY, Answer, TickPlan

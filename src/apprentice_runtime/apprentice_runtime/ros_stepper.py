@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+
 from apprentice_core.cell import CellSpec, StepResult
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode
@@ -14,7 +15,6 @@ from apprentice_core.ros_qos import SPINE
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.streams import JointNames
 from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, Reward, Tick
-
 from apprentice_runtime.ros_convert import action_to_msg, applied_from_msg, reward_from_msg, tick_from_msg
 from apprentice_runtime.ros_source import RETRY, PrivilegedTap
 from apprentice_runtime.ros_streams import StreamTaps
@@ -25,6 +25,8 @@ NAME = "external"
 
 @dataclass(frozen=True)
 class Current:
+    """The tick that waits for an answer, and what is observed at it."""
+
     plan: TickPlan
     observation: Observation
     privileged: dict[str, np.ndarray]

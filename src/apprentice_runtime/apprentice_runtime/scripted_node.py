@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
-
 from apprentice_runtime.ros_source import SourceShell
 from apprentice_runtime.scripts import SCRIPTS, make_script
 

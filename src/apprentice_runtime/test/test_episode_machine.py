@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from apprentice_core.assembler import Part
 from apprentice_runtime.episode_machine import Committed, EpisodeMachine, Goal, MachineRules
 from apprentice_runtime.episode_run import RunRules

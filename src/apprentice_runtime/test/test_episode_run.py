@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from apprentice_core.assembler import Part
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_runtime.episode_run import EpisodeRun, RunRules

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from apprentice_runtime.mux import Mux
 from apprentice_runtime.tick import Answer
 

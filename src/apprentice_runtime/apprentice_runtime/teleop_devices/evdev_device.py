@@ -175,7 +175,8 @@ def open_evdev(mapping: Mapping6, path: str = "") -> EvdevDevice:
             continue
         seen.append(f"{candidate} ({device.name})")
         if path or _fits(device, mapping):
-            ranges = {code: (info.min, info.max) for code, info in device.capabilities().get(EV_ABS, []) if info.max > info.min}
+            axes: list[Any] = device.capabilities().get(EV_ABS, [])  # pairs of code and AbsInfo
+            ranges = {code: (info.min, info.max) for code, info in axes if info.max > info.min}
             fd = os.dup(device.fd)
             device.close()
             return EvdevDevice(fd, device.name, mapping, ranges)
