@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
-from benchmarks.common import BenchResult, Measure, say, seconds, turns
+from benchmarks.common import BenchResult, Measure, say, turns
 
-TASK, NAMESPACE, SOURCE = "lift", "bench", "random_watcher"
+TASK, NAMESPACE = "lift", "bench"
 REAL_TIME = 4.0
 
 
@@ -19,19 +20,23 @@ def _nodes(folder: Path, cameras: str, steps: int, rounds: int, in_process: bool
     from apprentice_workflows.cells import CellChoice, open_cell
     from apprentice_workflows.demo.cell_process import CellProcess
 
-    def rate(cell: Cell) -> float:
-        # Reset `none`: a trajectory goes on where the last one stopped, so that steps alone are measured.
-        request = EpisodeRequest(TASK, SOURCE, ResetRequest("none"), steps=steps)
-        return steps / seconds(lambda: cell.run(request))
+    def rate(cell: Cell, source: str, reset: str = "none") -> float:
+        # Reset `none`: a trajectory goes on where the last one stopped (the block held up), so that steps alone are measured.
+        start = time.perf_counter()
+        episode = cell.run(EpisodeRequest(TASK, source, ResetRequest(reset, seed=0), steps=steps))
+        spent = time.perf_counter() - start
+        if episode.steps != steps:
+            raise RuntimeError(f"the episode ended after {episode.steps} of {steps} steps: {episode.reason}")
+        return steps / spent
 
     arguments = {"task": TASK, "namespace": NAMESPACE, "data": str(folder / "bags"), "all_cameras": str(cameras == "all").lower()}
     with CellProcess(arguments, folder / "cell.log"), open_cell(CellChoice(False, TASK, namespace=NAMESPACE)) as nodes:
-        sides = {"nodes": lambda: rate(nodes)}
+        sides = {"nodes": lambda reset="none": rate(nodes, "lift_expert", reset)}
         if in_process:
             sim = SimCell("sawyer_lift", TASK, seed=0, cameras=cameras)
-            sides["sim_cell"] = lambda: rate(sim)
+            sides["sim_cell"] = lambda reset="none": rate(sim, "expert", reset)
         for side in sides.values():
-            side()
+            side("full")
         result = turns(sides, rounds)
         if in_process:
             sim.close()

@@ -30,8 +30,8 @@ def _record(folder: Path, episodes: int) -> None:
 
 def run(quick: bool = False) -> BenchResult:
     from apprentice_learning.data.sampler import Sampler
-    from apprentice_learning.data.view import DataSource, View, ViewConfig
     from apprentice_learning.data.store_columns import StoreColumns
+    from apprentice_learning.data.view import DataSource, View, ViewConfig
     from apprentice_store.store import Store
 
     episodes, batches, rounds = (4, 20, 3) if quick else (25, 60, 9)

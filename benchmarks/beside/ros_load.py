@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 import rclpy
+from geometry_msgs.msg import WrenchStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CompressedImage, JointState
-from geometry_msgs.msg import WrenchStamped
 from std_msgs.msg import String
 
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
