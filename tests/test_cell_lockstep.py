@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.bag_reader import digest_mismatches, read_episode

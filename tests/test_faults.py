@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from apprentice_core.cell import EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.bag_reader import digest_mismatches, read_episode
@@ -85,6 +86,7 @@ def test_dead_camera_holds_in_realtime_within_its_age_limit(processes, ros) -> N
     processes.start_cell(cameras=("wrist_left",), scripts=("random_watcher",))
     cell = ros(pace="realtime")
     import rclpy
+
     from apprentice_core.ros_qos import SPINE
     from apprentice_interfaces.msg import SafetyEvent
 
@@ -176,6 +178,7 @@ def test_nan_from_a_network_is_zero_and_an_event(processes, ros) -> None:
 def write_nan_bundle(folder: Path, spec) -> None:
     """A policy whose weights are all NaN: what a diverged training leaves behind."""
     import torch
+
     from apprentice_learning.bundles import write_policy
     from apprentice_learning.networks.observation import NetworkConfig
     from apprentice_learning.networks.policies import PolicyNetwork
@@ -191,8 +194,9 @@ def write_nan_bundle(folder: Path, spec) -> None:
 
 
 def read_safety_events(path: Path) -> list:
-    from apprentice_store.typestore import typestore
     from rosbags.highlevel import AnyReader
+
+    from apprentice_store.typestore import typestore
 
     with AnyReader([path], default_typestore=typestore()) as reader:
         wanted = [c for c in reader.connections if c.topic.endswith("safety/event")]
