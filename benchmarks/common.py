@@ -40,16 +40,18 @@ class BenchResult:
 
     def to_json(self) -> str:
         """One line; the keys are an interface that other tools read."""
-        return json.dumps({
-            "bench": self.bench,
-            "ratio": round(self.ratio, 4),
-            "target": self.target,
-            "passed": self.passed,
-            "failures": list(self.failures),
-            "measures": {k: {"value": m.value, "unit": m.unit} for k, m in self.measures.items()},
-            "reference": self.reference,
-            "machine": machine_facts(),
-        })
+        return json.dumps(
+            {
+                "bench": self.bench,
+                "ratio": round(self.ratio, 4),
+                "target": self.target,
+                "passed": self.passed,
+                "failures": list(self.failures),
+                "measures": {k: {"value": m.value, "unit": m.unit} for k, m in self.measures.items()},
+                "reference": self.reference,
+                "machine": machine_facts(),
+            }
+        )
 
 
 def machine_facts() -> dict[str, Any]:

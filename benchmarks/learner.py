@@ -71,7 +71,11 @@ class Peer:
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH")} | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [python, HERE / "beside" / "d3rlpy_iql.py", json.dumps(SIZE)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
         )
         while (line := self._line()) != "ready":
             if not line:

@@ -1,4 +1,4 @@
-"""Episode steps per second of `lift` with its two agent cameras through all the nodes, recorder included, against SimCell in one process."""
+"""Episode steps per second of `lift`, two agent cameras, through all the nodes and the recorder, against SimCell in one process."""
 
 from __future__ import annotations
 

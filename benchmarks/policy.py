@@ -33,7 +33,11 @@ def _bundle(scratch: Path) -> tuple[Path, str]:
     torch.manual_seed(0)
     network = PolicyNetwork(spec.observation, spec.action_space.size, load_train_config("bc_demo").network)
     write_policy(
-        scratch / "bundle", network, name="untrained", algorithm="bc", action_space=spec.action_space.name,
+        scratch / "bundle",
+        network,
+        name="untrained",
+        algorithm="bc",
+        action_space=spec.action_space.name,
         action_space_hash=spec.action_space.hash,
     )
     return scratch / "bundle", "untrained, of the demo's network"

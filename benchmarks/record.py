@@ -30,7 +30,9 @@ def _live(folder: Path, duration: float) -> tuple[dict, float, dict[str, int]]:
     arguments = ["--ros-args", "-r", f"__ns:={NAMESPACE}", "-p", f"data:={folder}", "-p", "pace:=realtime"]
     recorder = subprocess.Popen([sys.executable, "-m", "apprentice_runtime.recorder_node", *arguments], env=environment, stdout=sys.stderr)
     try:
-        publisher = subprocess.Popen([sys.executable, HERE / "beside" / "ros_load.py", json.dumps(load)], env=environment, stdout=subprocess.PIPE)
+        publisher = subprocess.Popen(
+            [sys.executable, HERE / "beside" / "ros_load.py", json.dumps(load)], env=environment, stdout=subprocess.PIPE
+        )
         watched = psutil.Process(recorder.pid)
         cpu, clock = sum(watched.cpu_times()[:2]), time.monotonic()
         output, _ = publisher.communicate(timeout=duration + 90)

@@ -26,7 +26,7 @@ def run(quick: bool = False) -> BenchResult:
             return steps / seconds(lambda: [cell.step(a) for a in actions])
 
         def bare() -> float:
-            # Without anyone's torques the arm would fall into the basket and the world would no longer be the same: velocity motors hold it.
+            # Without torques the arm would fall into the basket and change the world: velocity motors hold it.
             joints = [cell.world.joint_index[name] for name in cell.profile.arm_joints]
             hold = {"controlMode": pybullet.VELOCITY_CONTROL, "physicsClientId": cell.world.client}
             pybullet.setJointMotorControlArray(cell.world.robot, joints, forces=[200.0] * len(joints), **hold)

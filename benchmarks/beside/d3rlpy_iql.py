@@ -23,14 +23,21 @@ def main() -> None:
     def floats(*shape: int) -> np.ndarray:
         return rng.uniform(-1, 1, shape).astype(np.float32)
 
-    batch = TransitionMiniBatch.from_transitions([
-        Transition(
-            observation=floats(size["observation"]), action=floats(size["action"]), reward=floats(1),
-            next_observation=floats(size["observation"]), next_action=floats(size["action"]), terminal=0.0, interval=1,
-            rewards_to_go=floats(1, 1),
-        )
-        for _ in range(size["batch"])
-    ])
+    batch = TransitionMiniBatch.from_transitions(
+        [
+            Transition(
+                observation=floats(size["observation"]),
+                action=floats(size["action"]),
+                reward=floats(1),
+                next_observation=floats(size["observation"]),
+                next_action=floats(size["action"]),
+                terminal=0.0,
+                interval=1,
+                rewards_to_go=floats(1, 1),
+            )
+            for _ in range(size["batch"])
+        ]
+    )
     encoder = VectorEncoderFactory(hidden_units=size["hidden"])
     config = IQLConfig(
         batch_size=size["batch"], actor_encoder_factory=encoder, critic_encoder_factory=encoder, value_encoder_factory=encoder

@@ -67,7 +67,9 @@ def main():
     state_every, camera_every, step_every = 1000 // load["state_rate"], 1000 // load["camera_rate"], 100
     start = time.time_ns() // MS * MS
     total = round(load["duration"] * 1000)
-    event = EpisodeEvent(event="start", episode_id=episode_id, kind="episode", task="load", source="load", metadata='{"record": true}', seed=-1)
+    event = EpisodeEvent(
+        event="start", episode_id=episode_id, kind="episode", task="load", source="load", metadata='{"record": true}', seed=-1
+    )
     event.stamp.sec, event.stamp.nanosec = divmod(start, 10**9)
     event_pub.publish(event)
     counts = dict.fromkeys([*cameras, "joint_states", "wrench", "step"], 0)
@@ -90,7 +92,9 @@ def main():
                 pub.publish(stamped(picture[(i + c) % len(picture)], ns))
                 counts[topic] += 1
         if i % step_every == 0:
-            step = Step(episode_id=episode_id, step_id=steps + 1, step=steps, actor="load", discount=1.0, parts=[part("joints", "joint_states", ns)])
+            step = Step(
+                episode_id=episode_id, step_id=steps + 1, step=steps, actor="load", discount=1.0, parts=[part("joints", "joint_states", ns)]
+            )
             step.stamp.sec, step.stamp.nanosec = divmod(ns, 10**9)
             step_pub.publish(step)
             counts["step"] += 1
@@ -104,9 +108,19 @@ def main():
     while not answers and time.monotonic() < deadline:
         executor.spin_once(timeout_sec=0.1)
     committed = answers[0] if answers else EpisodeCommitted(message="the recorder did not answer within 30 s")
-    print(json.dumps({
-        "counts": counts, "late_s": late, "ok": committed.ok, "path": committed.path, "message": committed.message, "lost": committed.lost,
-    }), flush=True)
+    print(
+        json.dumps(
+            {
+                "counts": counts,
+                "late_s": late,
+                "ok": committed.ok,
+                "path": committed.path,
+                "message": committed.message,
+                "lost": committed.lost,
+            }
+        ),
+        flush=True,
+    )
     node.destroy_node()
     rclpy.try_shutdown()
 

@@ -21,10 +21,22 @@ def main():
     threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
     while not closed.is_set():
         executor.spin_once(timeout_sec=0.2)
-    print(json.dumps([
-        {"state": s.state, "median": s.loop_median, "p99": s.loop_p99, "overruns": s.overrun_fraction, "holds": s.holds, "stamp": s.header.stamp.sec}
-        for s in statuses
-    ]), flush=True)
+    print(
+        json.dumps(
+            [
+                {
+                    "state": s.state,
+                    "median": s.loop_median,
+                    "p99": s.loop_p99,
+                    "overruns": s.overrun_fraction,
+                    "holds": s.holds,
+                    "stamp": s.header.stamp.sec,
+                }
+                for s in statuses
+            ]
+        ),
+        flush=True,
+    )
     node.destroy_node()
     rclpy.try_shutdown()
 
