@@ -18,12 +18,13 @@ from rclpy.exceptions import (
     InvalidParameterValueException,
     ParameterUninitializedException,
 )
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_executor import LeanExecutor
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def run_node(factory: Callable[[], ApprenticeNode], args: Sequence[str] | None =
     """The main of every node: 0 after SIGINT or SIGTERM, 2 with one line on a wrong parameter, config or bundle."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     code, node = 0, None
-    executor = SingleThreadedExecutor()
+    executor = LeanExecutor()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -112,7 +113,7 @@ def run_node(factory: Callable[[], ApprenticeNode], args: Sequence[str] | None =
         node = factory()
         executor.add_node(node)
         while not stop.is_set() and not node.stopping:
-            executor.spin_once(timeout_sec=0.1)
+            executor.turn(0.1)
         code = node.exit_code
     except ApprenticeError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

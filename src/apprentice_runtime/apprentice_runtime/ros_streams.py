@@ -43,6 +43,8 @@ def message_class(name: str) -> Any:
 class PolledGroup(CallbackGroup):
     """Entities in it never wake an executor; their owner takes what has come when it wants it."""
 
+    polled = True
+
     def can_execute(self, entity: Any) -> bool:
         return False
 

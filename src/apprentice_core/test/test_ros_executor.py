@@ -1,0 +1,133 @@
+"""The lean executor does what the stock one does, without turning when there is nothing to do."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import rclpy
+from apprentice_core.ros_executor import LeanExecutor
+from apprentice_core.ros_node import ApprenticeNode
+from rclpy.task import Future
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+
+@pytest.fixture
+def node() -> Iterator[ApprenticeNode]:
+    context = rclpy.Context()
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    rclpy.init(context=context, domain_id=random.SystemRandom().randint(50, 100))
+    previous, rclpy.utilities.g_default_context = rclpy.utilities.g_default_context, context
+    made = ApprenticeNode("lean")
+    yield made
+    made.destroy_node()
+    rclpy.shutdown(context=context)
+    rclpy.utilities.g_default_context = previous
+
+
+def turn_until(executor: LeanExecutor, condition, limit: float = 10.0) -> None:
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "did not come true"
+        executor.turn(0.05)
+
+
+@pytest.fixture
+def executor(node: ApprenticeNode) -> Iterator[LeanExecutor]:
+    made = LeanExecutor()
+    made.add_node(node)
+    yield made
+    made.remove_node(node)
+    made.shutdown()
+
+
+def test_messages_arrive_in_order_with_and_without_their_info(node, executor):
+    plain, informed, raw = [], [], []
+    node.create_subscription(String, "x", lambda m: plain.append(m.data), 100)
+    node.create_subscription(String, "x", lambda m, info: informed.append((m.data, info["source_timestamp"] > 0)), 100)
+    node.create_subscription(String, "x", raw.append, 100, raw=True)
+    publisher = node.create_publisher(String, "x", 100)
+    turn_until(executor, lambda: publisher.get_subscription_count() == 3)
+    for i in range(50):
+        publisher.publish(String(data=str(i)))
+    turn_until(executor, lambda: len(plain) == len(informed) == len(raw) == 50)
+    assert plain == [str(i) for i in range(50)] and informed == [(str(i), True) for i in range(50)] and isinstance(raw[0], bytes)
+
+
+def test_timers_come_at_their_rate_and_a_cancelled_one_costs_nothing(node, executor):
+    hits = [0]
+
+    def hit() -> None:
+        hits[0] += 1
+
+    timer = node.steady_timer(0.002, hit)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        executor.turn(0.1)
+    assert 50 < hits[0] <= 260
+    timer.cancel()
+    turns, end = 0, time.monotonic() + 0.5
+    while time.monotonic() < end:
+        executor.turn(0.1)
+        turns += 1
+    assert turns < 40, "it waits when there is nothing to do"
+    hits[0] = 0
+    timer.reset()
+    turn_until(executor, lambda: hits[0] > 3)
+
+
+def test_a_service_that_waits_for_another_thread_blocks_nobody(node, executor):
+    release, ticks = threading.Event(), [0]
+
+    async def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        future = Future(executor=executor)
+
+        def work() -> None:
+            release.wait(10.0)
+            future.set_result("done")
+
+        threading.Thread(target=work).start()
+        response.message = await future
+        response.success = True
+        return response
+
+    def tick() -> None:
+        ticks[0] += 1
+
+    node.create_service(Trigger, "slow", answer)
+    client = node.create_client(Trigger, "slow")
+    turn_until(executor, client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    node.steady_timer(0.005, tick)
+    turn_until(executor, lambda: ticks[0] > 20)
+    assert not future.done()
+    release.set()
+    turn_until(executor, future.done)
+    assert future.result().success and future.result().message == "done"
+
+
+def test_entities_may_come_and_go_while_it_turns(node, executor):
+    publisher, got = node.create_publisher(String, "y", 10), []
+    for i in range(3):
+        subscription = node.create_subscription(String, "y", lambda m, i=i: got.append((i, m.data)), 10)
+        turn_until(executor, lambda: publisher.get_subscription_count() == 1)
+        publisher.publish(String(data="a"))
+        turn_until(executor, lambda i=i: len(got) == i + 1)
+        node.destroy_subscription(subscription)
+        executor.turn(0.0)
+        turn_until(executor, lambda: publisher.get_subscription_count() == 0)
+    assert got == [(0, "a"), (1, "a"), (2, "a")]
+
+
+def test_an_error_in_a_callback_is_not_swallowed(node, executor):
+    def broken() -> None:
+        raise KeyError("broken")
+
+    node.steady_timer(0.01, broken)
+    with pytest.raises(KeyError, match="broken"):
+        turn_until(executor, lambda: False)
