@@ -129,6 +129,7 @@ class Catalogue:
         try:
             with self._write() as c:
                 c.execute(insert(s.episodes).values(values))
+                c.execute(insert(s.commits).values(episode_id=row.episode_id, revision=self._next_revision(c), success=row.success))
                 for tag in tags:
                     self._tag(c, row.episode_id, tag, True, "recorder")
         except IntegrityError:
@@ -138,8 +139,10 @@ class Catalogue:
         return True
 
     def replace(self, row: EpisodeRow) -> None:
-        """Corrects a row from its bag (repair); annotations stay."""
-        values = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "episode_id"}
+        """Corrects a row from its bag (repair); annotations stay, and a judgement among them stays the row's success."""
+        judged = any(a.kind == "success" for a in self.annotations(row.episode_id))
+        kept = {"episode_id", "success"} if judged else {"episode_id"}
+        values = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in kept}
         with self._write() as c:
             c.execute(update(s.episodes).where(s.episodes.c.episode_id == row.episode_id).values(values))
 
@@ -148,10 +151,17 @@ class Catalogue:
             found = c.execute(select(s.episodes).where(s.episodes.c.episode_id == episode_id)).mappings().first()
         return None if found is None else EpisodeRow(**{f.name: found[s.episodes.c[f.name]] for f in fields(EpisodeRow)})
 
-    def episodes(self, where: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[EpisodeRow]:
-        """Rows that fulfil `where` (see query.py), in order of their start."""
+    def episodes(
+        self, where: str | None = None, limit: int | None = None, newest_first: bool = False, hidden: bool = False,
+        revision: int | None = None,
+    ) -> list[EpisodeRow]:
+        """Rows that fulfil `where` (see query.py), in order of their start.
+
+        `hidden`: hidden ones too (also where the text names `hidden`). `revision`: those that fulfilled it then; the rows' values are
+        today's.
+        """
         order = s.episodes.c.episode_id
-        query = select(s.episodes).where(parse_where(where)).order_by(order.desc() if newest_first else order)
+        query = select(s.episodes).where(parse_where(where, hidden, revision)).order_by(order.desc() if newest_first else order)
         names = [f.name for f in fields(EpisodeRow)]
         columns = [s.episodes.c[n] for n in names]
         with self._engine.begin() as c:
@@ -164,21 +174,28 @@ class Catalogue:
 
     @property
     def revision(self) -> int:
-        """Of the newest annotation; 0 before the first."""
+        """Of the newest commit or annotation; 0 before the first."""
         with self._engine.begin() as c:
             return int(c.execute(select(s.revision.c.value)).scalar_one())
 
-    def _annotate(self, c: Connection, episode_id: str, kind: str, name: str, value: Any, author: str) -> int:
+    @staticmethod
+    def _next_revision(c: Connection) -> int:
         # The update locks the one row until the commit, so a later revision is never seen before an earlier one.
         c.execute(update(s.revision).values(value=s.revision.c.value + 1))
-        number = int(c.execute(select(s.revision.c.value)).scalar_one())
+        return int(c.execute(select(s.revision.c.value)).scalar_one())
+
+    def _annotate(
+        self, c: Connection, episode_id: str, kind: str, name: str, value: Any, author: str, created: int | None = None
+    ) -> int:
+        number = self._next_revision(c)
         c.execute(insert(s.annotation_log).values(
-            revision=number, episode_id=episode_id, kind=kind, name=name, value=json.dumps(value), author=author, created=time.time_ns()
+            revision=number, episode_id=episode_id, kind=kind, name=name, value=json.dumps(value), author=author,
+            created=time.time_ns() if created is None else created,
         ))
         return number
 
-    def _tag(self, c: Connection, episode_id: str, tag: str, present: bool, author: str) -> int:
-        number = self._annotate(c, episode_id, "tag", tag, present, author)
+    def _tag(self, c: Connection, episode_id: str, tag: str, present: bool, author: str, created: int | None = None) -> int:
+        number = self._annotate(c, episode_id, "tag", tag, present, author, created)
         row = (s.episode_tags.c.episode_id == episode_id) & (s.episode_tags.c.tag == tag)
         if not present:
             c.execute(delete(s.episode_tags).where(row))
@@ -234,13 +251,56 @@ class Catalogue:
         with self._engine.begin() as c:
             return [(a, b, u, np.frombuffer(v, dtype="<f4").copy()) for a, b, u, v in c.execute(query)]
 
+    def adopt(self, episode_id: str, other: Catalogue) -> int:
+        """Takes over what another catalogue says of an episode: each annotation that is not here yet, in its order, as a new revision with
+        its own author and time. Returns how many. One transaction."""
+        def identity(a: Annotation) -> tuple[Any, ...]:
+            return a.kind, a.name, json.dumps(a.value), a.author, a.created
+
+        self._known(episode_id)
+        theirs = other.annotations(episode_id)
+        with other._engine.begin() as c:
+            sequences = {
+                r["sequence_id"]: dict(r)
+                for r in c.execute(select(*(x.label(x.key) for x in s.reward_sequences.c)).where(
+                    s.reward_sequences.c.episode_id == episode_id
+                )).mappings()
+            }
+        with self._write() as c:
+            have = {identity(a) for a in self._annotations(c, episode_id, None)}
+            new = [a for a in theirs if identity(a) not in have]
+            for a in new:
+                if a.kind == "tag":
+                    self._tag(c, episode_id, a.name, bool(a.value), a.author, a.created)
+                    continue
+                number = self._annotate(c, episode_id, a.kind, a.name, a.value, a.author, a.created)
+                if a.kind == "success":
+                    c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=a.value))
+                if a.kind == "reward_sequence" and a.value in sequences:
+                    c.execute(insert(s.reward_sequences).values({**sequences[a.value], "revision": number}))
+        return len(new)
+
+    def trims(self, revision: int | None = None) -> dict[str, tuple[int, int]]:
+        """(first, last) step to keep, of each episode that is trimmed (now, or at `revision`)."""
+        t = s.annotation_log.c
+        query = select(t.episode_id, t.value).where(t.kind == "trim").order_by(t.revision)
+        if revision is not None:
+            query = query.where(t.revision <= revision)
+        with self._engine.begin() as c:
+            said = {episode_id: json.loads(value) for episode_id, value in c.execute(query)}
+        return {episode_id: (int(v[0]), int(v[1])) for episode_id, v in said.items() if v is not None}
+
     def annotations(self, episode_id: str, revision: int | None = None) -> list[Annotation]:
+        with self._engine.begin() as c:
+            return self._annotations(c, episode_id, revision)
+
+    @staticmethod
+    def _annotations(c: Connection, episode_id: str, revision: int | None) -> list[Annotation]:
         t = s.annotation_log
         query = select(t).where(t.c.episode_id == episode_id).order_by(t.c.revision)
         if revision is not None:
             query = query.where(t.c.revision <= revision)
-        with self._engine.begin() as c:
-            return [Annotation(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], r[6]) for r in c.execute(query)]
+        return [Annotation(r[0], r[1], r[2], r[3], json.loads(r[4]), r[5], r[6]) for r in c.execute(query)]
 
     def tags_of(self, episode_id: str, revision: int | None = None) -> list[str]:
         """Sorted; at a revision, as they were then."""
@@ -248,11 +308,11 @@ class Catalogue:
         return sorted(n for n, p in present.items() if p)
 
     def totals(self) -> list[dict[str, Any]]:
-        """Episodes, steps and hours by task and source (spec 000 line 31)."""
+        """Episodes, steps and hours by task and source (spec 000 line 31), without the hidden ones."""
         e = s.episodes.c
         query = (
             select(e.task, e.source, e.kind, func.count(), func.sum(e.steps), func.sum(e.duration), func.sum(e.lost))
-            .group_by(e.task, e.source, e.kind).order_by(e.task, e.source, e.kind)
+            .where(parse_where(None)).group_by(e.task, e.source, e.kind).order_by(e.task, e.source, e.kind)
         )
         with self._engine.begin() as c:
             names = ("task", "source", "kind", "episodes", "steps", "seconds", "lost")

@@ -1,58 +1,50 @@
-"""Training columns: every bag of a manifest decoded once into memory-mapped arrays."""
+"""Training columns: the bags of a manifest as memory-mapped arrays, each bag decoded once."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 
-from apprentice_core.episode import Episode
-from apprentice_core.errors import ApprenticeError, BagError
-from apprentice_store.bag_metadata import write_durably
-from apprentice_store.bag_reader import EpisodeReader
+from apprentice_core.errors import ApprenticeError
+from apprentice_store.cache_builder import CacheBuilder, Progress, donors_in
+from apprentice_store.cache_layout import INFO, CacheInfo, cache_key
 from apprentice_store.manifest import Manifest
 from apprentice_store.store import Store
 
-log = logging.getLogger(__name__)
-CACHE_SCHEMA = 1
-DECODER = "apprentice_store.bag_reader/1"
-"""raised whenever the same bag would decode to other bits"""
-Progress = Callable[[int, int], None]
-"""(episodes done, episodes in all)"""
+VALID = "valid"
 
 
 class ReplayCache:
     """Columns over rows; an episode of T steps has T + 1 rows, the last being the observation after the last action.
 
     columns[name]: observation arrays under their own names (frames uint8, the rest float32), `privileged/<name>`, `action/<kind>` float32,
-    `discount` float32, `reward/<source>/<name>` float32 (NaN where none was given), `step` int32, `success` int8 (1, 0, -1 not judged).
+    `discount` float32, `reward/<source>/<name>` float32 (NaN where none was given), `step` int32 (its number in the bag), `success` int8
+    (of the whole recording: 1, 0, -1 not judged).
     At an episode's last row action is 0, discount 0 and reward NaN: it is nobody's transition. The transition at row i goes to row i + 1.
+    An episode trimmed to steps first..last has the rows of these and of the observation after `last`. Where that cuts off its end
+    (`episodes[k].cut`), the last transition keeps its recorded discount: the cut is a time-out, not a terminal.
     episode_starts: int64 [E + 1], the first row of each episode and the end. transitions: int64 [N], the rows that start one.
     """
 
     def __init__(self, path: Path):
         self.path = path
+        info = CacheInfo.load(path)
+        self.key, self.skipped, self.episodes = info.key, info.skipped, info.episodes
+        self.episode_ids: tuple[str, ...] = tuple(e.episode_id for e in info.episodes)
+        self.episode_starts = info.starts
         try:
-            info = json.loads((path / "cache.json").read_text(encoding="utf-8"))
-            self.episode_ids: tuple[str, ...] = tuple(info["episode_ids"])
-            self.skipped: tuple[str, ...] = tuple(info["skipped"])
-            self.key: str = info["key"]
-            self.episode_starts = np.array(info["episode_starts"], dtype=np.int64)
-            rows = int(self.episode_starts[-1])
-            self.columns: dict[str, np.ndarray] = {n: np.load(path / f, mmap_mode="r")[:rows] for n, f in info["columns"].items()}
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            self.columns: dict[str, np.ndarray] = info.columns(path)
+        except (OSError, ValueError) as error:
             raise ApprenticeError(f"{path}: is not a replay cache ({error}); delete it and build it again") from error
-        last = np.zeros(rows, dtype=bool)
+        last = np.zeros(len(self), dtype=bool)
         last[self.episode_starts[1:] - 1] = True
         self.transitions = np.flatnonzero(~last)
+        self._last_row = np.repeat(self.episode_starts[1:] - 1, np.diff(self.episode_starts))
 
     def __len__(self) -> int:
         """Rows."""
@@ -64,18 +56,21 @@ class ReplayCache:
     ) -> ReplayCache:
         """Opens the cache of `manifest`, made now where it is not there yet. `names` limits the observation arrays.
 
-        It is made beside and renamed, so an interrupted build leaves nothing that could be taken for a cache. Damaged bags, and bags
-        whose hash is not the manifest's, are skipped with a warning; ApprenticeError when no episode is left.
+        Bags that another cache of this store holds (with these arrays and steps, and the same decoder) are copied from there, so that a
+        growing manifest decodes each bag once. It is made beside and renamed: an interrupted build leaves nothing that could be taken for
+        a cache. Damaged bags, and bags whose hash is not the manifest's, are skipped with a warning; ApprenticeError when no episode is
+        left.
         """
         wanted = None if names is None else tuple(sorted(names))
         key = cache_key(manifest, wanted)
-        final = store.folder / "cache" / key
-        if not (final / "cache.json").exists():
-            staging = store.folder / "cache" / f".{key}.{os.getpid()}"
+        folder = store.folder / "cache"
+        final = folder / key
+        if not (final / INFO).exists():
+            staging = folder / f".{key}.{os.getpid()}"
             shutil.rmtree(staging, ignore_errors=True)
             staging.mkdir(parents=True)
             try:
-                _Builder(store, staging, wanted).run(manifest, key, progress)
+                CacheBuilder(store, staging, wanted).run(manifest, key, donors_in(folder, manifest), progress)
                 _swap_in(staging, final)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -86,20 +81,41 @@ class ReplayCache:
 
         The next observation is `sample(indices + 1, ...)`. IndexError for a row that is not there.
         """
+        return self._gather(self._rows(indices), names, out)
+
+    def windows(
+        self, rows: np.ndarray, length: int, names: Sequence[str], out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Windows of `length` successive rows from each of `rows` [B] on: [B, length, ...] by name, into `out[name]` where given.
+
+        They never cross an episode's end: `valid` (bool [B, length]) is false behind the episode's last row, which is repeated there.
+        That last row is an observation without a step, so the transition at position t of a window is valid where `valid[:, t + 1]` is.
+        IndexError for a row that is not there, ValueError for a length below 1.
+        """
+        if length < 1:
+            raise ValueError(f"windows of {length} rows")
+        start = self._rows(rows)
+        index = start[:, None] + np.arange(length, dtype=np.intp)
+        last = self._last_row[start][:, None]
+        valid = np.less_equal(index, last, out=None if out is None else out.get(VALID))
+        # Indices rise by one within a window, so the gather walks through each slice of a column as it lies in memory.
+        return {**self._gather(np.minimum(index, last, out=index), names, out), VALID: valid}
+
+    def _rows(self, indices: np.ndarray) -> np.ndarray:
         rows = np.ascontiguousarray(indices, dtype=np.intp)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"row {int(rows.min())} or {int(rows.max())} is not among {len(self)}")
-        result = {}
-        for name in names:
-            column = self.columns[name]
-            # With mode "raise" numpy gathers into a buffer of its own first, which halves the speed; the bounds are checked above.
-            target = None if out is None else out[name]
-            result[name] = np.take(column, rows, axis=0, out=target, mode="clip")
-        return result
+        return rows
 
-    def batch(self, size: int, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Empty arrays to sample into, made once and used again."""
-        return {n: np.empty((size, *self.columns[n].shape[1:]), self.columns[n].dtype) for n in names}
+    def _gather(self, rows: np.ndarray, names: Sequence[str], out: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        # With mode "raise" numpy gathers into a buffer of its own first, which halves the speed; the bounds are checked before.
+        return {n: np.take(self.columns[n], rows, axis=0, out=None if out is None else out[n], mode="clip") for n in names}
+
+    def batch(self, size: int, names: Sequence[str], length: int | None = None) -> dict[str, np.ndarray]:
+        """Empty arrays to sample into, made once and used again; with `length` for `windows`."""
+        shape = (size,) if length is None else (size, length)
+        made = {n: np.empty((*shape, *self.columns[n].shape[1:]), self.columns[n].dtype) for n in names}
+        return made if length is None else {**made, VALID: np.empty(shape, dtype=bool)}
 
     def derived(self, name: str, model_hash: str) -> np.ndarray | None:
         """A column that a model computed (latents, predicted rewards), or None; versions are never mixed, each is a file of its own."""
@@ -122,102 +138,10 @@ class ReplayCache:
         return self.path / "derived" / f"{digest}.npy"
 
 
-def cache_key(manifest: Manifest, names: tuple[str, ...] | None) -> str:
-    """Over the bags' hashes, the decoder and the layout: anything that would change a bit of the columns."""
-    content = json.dumps([CACHE_SCHEMA, DECODER, manifest.ids, manifest.hashes, names])
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
 def _swap_in(staging: Path, final: Path) -> None:
     try:
         staging.rename(final)
     except OSError:
         # Another process made the same cache meanwhile: both hold the same bits.
-        if not (final / "cache.json").exists():
+        if not (final / INFO).exists():
             raise
-
-
-class _Builder:
-    def __init__(self, store: Store, folder: Path, names: tuple[str, ...] | None):
-        self.store, self.folder, self.names = store, folder, names
-        self.columns: dict[str, np.memmap] = {}
-        self.files: dict[str, str] = {}
-        self.rows = 0
-
-    def _plan(self, manifest: Manifest) -> tuple[list[Path], list[str], list[str]]:
-        """Bags that read, their ids, the ids skipped; sets the observation names that all of them share."""
-        paths, ids, skipped, shared = [], [], [], None
-        for episode_id, digest in zip(manifest.ids, manifest.hashes, strict=True):
-            try:
-                path = self.store.path(episode_id)
-                reader = EpisodeReader(path)
-                if reader.meta["hash"] != digest:
-                    raise BagError(f"{path}: is not the bag that the manifest names")
-            except ApprenticeError as error:
-                log.warning("skipped: %s", error)
-                skipped.append(episode_id)
-                continue
-            forms = {(a.name, a.shape, a.dtype) for s in reader.spec.streams for a in s.arrays}
-            if self.names is not None and (missing := set(self.names) - {f[0] for f in forms}):
-                raise ApprenticeError(f"episode {episode_id} does not observe {', '.join(sorted(missing))}")
-            shared = forms if shared is None else shared & forms
-            self.rows += len(reader.steps) + 1
-            paths.append(path)
-            ids.append(episode_id)
-        common = {f[0] for f in shared or ()}
-        if self.names is not None and (missing := set(self.names) - common):
-            raise ApprenticeError(f"the episodes do not agree on the form of {', '.join(sorted(missing))}")
-        self.names = self.names or tuple(sorted(common))
-        return paths, ids, skipped
-
-    def run(self, manifest: Manifest, key: str, progress: Progress | None) -> None:
-        paths, ids, skipped = self._plan(manifest)
-        starts, kept, at = [0], [], 0
-        for done, (path, episode_id) in enumerate(zip(paths, ids, strict=True)):
-            try:
-                episode = EpisodeReader(path).episode(self.names)
-            except BagError as error:
-                log.warning("skipped: %s", error)
-                skipped.append(episode_id)
-                continue
-            self._write(episode, at)
-            at += len(episode) + 1
-            starts.append(at)
-            kept.append(episode_id)
-            if progress is not None:
-                progress(done + 1, len(paths))
-        if not kept:
-            raise ApprenticeError(f"none of the {len(manifest)} episodes of the manifest can be read")
-        for column in self.columns.values():
-            column.flush()
-        write_durably(self.folder / "cache.json", json.dumps({
-            "schema": CACHE_SCHEMA, "decoder": DECODER, "key": key, "manifest": manifest.hash, "episode_ids": kept, "skipped": skipped,
-            "episode_starts": starts, "columns": self.files,
-        }))
-
-    def _column(self, name: str, shape: tuple[int, ...], dtype: Any, fill: float = 0) -> np.memmap:
-        if name not in self.columns:
-            self.files[name] = f"{len(self.files):04d}.npy"
-            made = open_memmap(self.folder / self.files[name], mode="w+", dtype=np.dtype(dtype), shape=(self.rows, *shape))
-            if fill != 0:
-                made[:] = fill
-            self.columns[name] = made
-        return self.columns[name]
-
-    def _write(self, episode: Episode, at: int) -> None:
-        steps = len(episode)
-        here, acted = slice(at, at + steps + 1), slice(at, at + steps)
-        for name, values in episode.observations.items():
-            self._column(name, values.shape[1:], values.dtype)[here] = values
-        for name, values in episode.privileged.items():
-            self._column(f"privileged/{name}", values.shape[1:], values.dtype, np.nan)[here] = values
-        for kind, values in episode.actions.items():
-            column = self._column(f"action/{kind}", values.shape[1:], np.float32)
-            if column.shape[1:] != values.shape[1:]:
-                raise ApprenticeError(f"episode {episode.episode_id}: actions of {values.shape[1]} numbers among ones of {column.shape[1]}")
-            column[acted] = values
-        self._column("discount", (), np.float32)[acted] = episode.discount
-        for name, values in episode.rewards.items():
-            self._column(f"reward/{name}", (), np.float32, np.nan)[acted] = values
-        self._column("step", (), np.int32)[here] = np.arange(steps + 1)
-        self._column("success", (), np.int8)[here] = -1 if episode.outcome.success is None else int(episode.outcome.success)

@@ -82,7 +82,18 @@ annotation_log = Table(
     Column("Author", String(200), key="author", nullable=False),
     Column("Created", BigInteger, key="created", nullable=False),
 )
-"""Append-only. Kinds: tag (true, false), success (true, false, null), note, reward_sequence (its id)."""
+"""Append-only. Kinds: tag (true, false), success (true, false, null), hidden (true, false), trim ([first, last] or null), note,
+reward_sequence (its id)."""
+
+commits = Table(
+    "EpisodeCommits",
+    metadata,
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", primary_key=True),
+    Column("Revision", BigInteger, key="revision", nullable=False),
+    Column("RecordedSuccess", Boolean, key="success"),
+)
+"""Since which revision an episode is there, and how it was judged while recording: what a past revision needs. Rows of catalogues that
+are older than this table have none; they count as there from the beginning."""
 
 revision = Table("Revision", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
-"""One row. Raised inside the transaction of an annotation, so that revisions become visible in their order on every database."""
+"""One row. Raised inside the transaction of every commit and annotation, so that revisions become visible in their order on every database."""

@@ -12,10 +12,10 @@ from apprentice_core.episode import Episode, new_episode_id
 from apprentice_core.errors import ApprenticeError, BagError
 from apprentice_store.bag_metadata import write_durably
 from apprentice_store.bag_reader import EpisodeReader
-from apprentice_store.bag_writer import OPEN, TORN
 from apprentice_store.catalogue import Catalogue, EpisodeRow
 from apprentice_store.manifest import Manifest
-from apprentice_store.store_check import CheckReport, RepairReport, check_store, repair_store
+from apprentice_store.merge import MergeReport, merge_folder
+from apprentice_store.store_check import CheckReport, RepairReport, check_store, committed_bags, repair_store
 
 log = logging.getLogger(__name__)
 TELEOP_SOURCES = frozenset({"teleop", "keyboard", "gamepad", "spacemouse"})
@@ -81,8 +81,11 @@ class Store:
         self.catalogue.add(row, tags)
         return row
 
-    def episodes(self, where: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[EpisodeRow]:
-        return self.catalogue.episodes(where, limit, newest_first)
+    def episodes(
+        self, where: str | None = None, limit: int | None = None, newest_first: bool = False, hidden: bool = False
+    ) -> list[EpisodeRow]:
+        """Rows that fulfil `where`; of hidden episodes only where it names `hidden`, or with `hidden`."""
+        return self.catalogue.episodes(where, limit, newest_first, hidden)
 
     def path(self, episode_id: str) -> Path:
         """The bag of an episode of this folder; ApprenticeError when unknown."""
@@ -94,7 +97,7 @@ class Store:
         return self.folder / row.data_path
 
     def read(self, episode_id: str, names: Iterable[str] | None = None) -> Episode:
-        """All of one episode; BagError when its bag is damaged."""
+        """All of one episode as it was recorded (trims belong to manifests); BagError when its bag is damaged."""
         return EpisodeReader(self.path(episode_id)).episode(names)
 
     def load(self, ids: Iterable[str], names: Iterable[str] | None = None, skipped: list[str] | None = None) -> Iterator[Episode]:
@@ -111,8 +114,28 @@ class Store:
     def tag(self, episode_id: str, name: str, present: bool = True, author: str = "") -> int:
         return self.catalogue.tag(episode_id, name, present, author)
 
+    def hide(self, episode_id: str, hidden: bool = True, author: str = "") -> int:
+        """Leaves an episode out of `episodes` and of new manifests, or takes it in again; nothing is deleted. Returns the revision."""
+        return self.catalogue.annotate(episode_id, "hidden", "", hidden, author)
+
+    def trim(self, episode_id: str, first: int | None, last: int | None, author: str = "") -> int:
+        """From now on only the steps first..last (both included) go into new manifests; None, None takes the trim back.
+
+        The latest wins. The bag stays as it is. ApprenticeError when the episode has no such steps.
+        """
+        row = self.catalogue.get(episode_id)
+        if row is None:
+            raise ApprenticeError(f"no episode {episode_id!r} in the catalogue")
+        if first is None or last is None:
+            if first is not last:
+                raise ApprenticeError("trim: give the first and the last step, or neither")
+            return self.catalogue.annotate(episode_id, "trim", "", None, author)
+        if not 0 <= first <= last < row.steps:
+            raise ApprenticeError(f"{episode_id}: has steps 0 to {row.steps - 1}; cannot be trimmed to {first} to {last}")
+        return self.catalogue.annotate(episode_id, "trim", "", [first, last], author)
+
     def stats(self) -> dict[str, Any]:
-        """Totals, and by task and source; sizes in bytes. Stable: it is `store stats --json`."""
+        """Totals, and by task and source, of all but the hidden episodes; `bytes` of all bags. Stable: it is `store stats --json`."""
         groups = self.catalogue.totals()
         return {
             "folder": str(self.folder),
@@ -120,6 +143,7 @@ class Store:
             "steps": sum(g["steps"] for g in groups),
             "seconds": sum(g["seconds"] for g in groups),
             "lost": sum(g["lost"] for g in groups),
+            "hidden": self.catalogue.count("hidden = true"),
             "bytes": sum(f.stat().st_size for f in self.folder.glob("*/*.mcap")),
             "revision": self.catalogue.revision,
             "groups": groups,
@@ -127,8 +151,7 @@ class Store:
 
     def bags(self) -> list[Path]:
         """Folders of committed bags, oldest first."""
-        found = (p for p in self.folder.iterdir() if p.is_dir() and (p / "metadata.yaml").exists())
-        return sorted(p for p in found if not p.name.endswith((OPEN, TORN)))
+        return committed_bags(self.folder)
 
     def check(self, hashes: bool = True) -> CheckReport:
         """What is wrong, without changing anything; `hashes` also reads every byte of every bag."""
@@ -138,11 +161,27 @@ class Store:
         """Recovers torn bags into new folders (the original stays as `.torn`) and rows from bags. Nothing is deleted."""
         return repair_store(self)
 
-    def manifest(self, where: str | None = None, save: bool = True) -> Manifest:
-        """The episodes that fulfil `where` now, with their hashes, at the present annotation revision."""
-        revision = self.catalogue.revision
-        rows = self.catalogue.episodes(where)
-        manifest = Manifest(tuple(r.episode_id for r in rows), tuple(r.hash for r in rows), where or "", revision)
+    def merge(self, other: Path | str, link: bool = False) -> MergeReport:
+        """Takes in the committed bags of another data folder, with what its catalogue says of them. See merge.py."""
+        return merge_folder(self, Path(other), link)
+
+    def manifest(self, where: str | None = None, save: bool = True, revision: int | None = None) -> Manifest:
+        """The episodes that fulfil `where` at `revision` (None: the present one), with their hashes and trims.
+
+        A past revision gives the manifest that it gave then. ApprenticeError for a revision that is still to come.
+        """
+        present = self.catalogue.revision
+        if revision is None:
+            revision = present
+        if not 0 <= revision <= present:
+            raise ApprenticeError(f"revision {revision}: the catalogue is at {present}")
+        # Also now selected as of a revision: what others annotate meanwhile does not slip in.
+        rows = self.catalogue.episodes(where, revision=revision)
+        trims = self.catalogue.trims(revision)
+        manifest = Manifest(
+            tuple(r.episode_id for r in rows), tuple(r.hash for r in rows), where or "", revision,
+            tuple((r.episode_id, *trims[r.episode_id]) for r in rows if r.episode_id in trims),
+        )
         if save:
             manifest.save(self.folder / "manifests")
         return manifest

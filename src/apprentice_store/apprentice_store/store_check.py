@@ -77,10 +77,16 @@ def claim(folder: Path) -> Iterator[bool]:
         os.close(fd)
 
 
+def committed_bags(folder: Path) -> list[Path]:
+    """Folders of committed bags, oldest first."""
+    found = (p for p in folder.iterdir() if p.is_dir() and (p / "metadata.yaml").exists())
+    return sorted(p for p in found if not p.name.endswith((OPEN, TORN)))
+
+
 def check_store(store: Store, hashes: bool) -> CheckReport:
     report = CheckReport()
     add = report.findings.append
-    rows = {r.episode_id: r for r in store.catalogue.episodes() if r.store_id == store.store_id}
+    rows = {r.episode_id: r for r in store.catalogue.episodes(hidden=True) if r.store_id == store.store_id}
     for folder in sorted(store.folder.glob(f"*{OPEN}")):
         with claim(folder) as ours:
             fault = folder / FAULT
@@ -126,7 +132,7 @@ def repair_store(store: Store) -> RepairReport:
                 report.recovered.append(recover(folder).name)
             except BagError as error:
                 report.hopeless.append(Finding("torn", folder.name, str(error)))
-    rows = {r.episode_id: r for r in store.catalogue.episodes()}
+    rows = {r.episode_id: r for r in store.catalogue.episodes(hidden=True)}
     for bag in store.bags():
         try:
             row, tags = store.row_of(bag)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,8 @@ class Stage:
     """A stage of the safety chain that changed something."""
 
     name: str = "cap"
-    before: np.ndarray = field(default_factory=lambda: np.ones(6))
-    after: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    before: Sequence[float] = (1.0,) * 6
+    after: Sequence[float] = (0.0,) * 6
     changed: bool = True
     reason: str = "cap"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_store import replay_cache
+from apprentice_store import cache_layout
 from apprentice_store.bag_reader import read_episode
 from apprentice_store.manifest import Manifest
 from apprentice_store.replay_cache import ReplayCache
@@ -92,7 +92,7 @@ def test_second_build_opens_the_first(store, monkeypatch) -> None:
     first = ReplayCache.build(store, manifest)
     calls: list[int] = []
     assert ReplayCache.build(store, manifest, lambda *_: calls.append(1)).path == first.path and not calls
-    monkeypatch.setattr(replay_cache, "DECODER", "another/2")
+    monkeypatch.setattr(cache_layout, "DECODER", "another/2")
     assert ReplayCache.build(store, manifest).path != first.path
 
 
