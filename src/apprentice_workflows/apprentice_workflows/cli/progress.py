@@ -26,7 +26,18 @@ def bars() -> Progress:
 
 @contextmanager
 def episode_progress(name: str, total: int, tally: Tally) -> Iterator[Callable[[], None]]:
-    """Yields a function to call after each episode was added to `tally`."""
+    """Yields a function to call after each episode was added to `tally`. Where nobody watches, a line each tenth of the way."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        every = max(1, total // 10)
+
+        def tell() -> None:
+            done = len(tally.refs)
+            if done % every == 0 or done == total:
+                console.print(f"{name}: {done}/{total}, {tally.successes} successes, {tally.lost} lost", soft_wrap=True)
+
+        yield tell
+        return
     with bars() as progress:
         task = progress.add_task(name, total=total, completed=len(tally.refs), note="")
 
