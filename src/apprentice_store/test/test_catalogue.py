@@ -227,3 +227,41 @@ def test_rows_come_back_from_the_bags(tmp_path: Path, monkeypatch: pytest.Monkey
         assert store.episodes() == rows and store.check().ok and store.catalogue.tags_of(made[0].episode_id) == ["made"]
         made[2].path.rename(tmp_path / "away")
         assert [(f.code, f.name) for f in store.check().findings] == [("missing_bag", made[2].episode_id)]
+
+
+def test_a_past_revision_selects_as_it_was(catalogue: Catalogue) -> None:
+    """The same questions after each change answer for each earlier revision as they did then, on both databases."""
+    questions = ["", "tag = 'a'", "tag != 'a'", "tag in ('a', 'b')", "tag like 'a%'", "success = true", "success is null", "success != true",
+                 "sketch = 'lift'", "hidden = true", "not hidden = true and success = false"]
+
+    def answers(revision: int | None = None) -> list[list[str]]:
+        return [[r.episode_id for r in catalogue.episodes(q, revision=revision)] for q in questions]
+
+    seen = {catalogue.revision: answers()}
+
+    def then(change) -> None:
+        change()
+        seen[catalogue.revision] = answers()
+
+    then(lambda: catalogue.add(replace(ROW, episode_id="1"), ["a"]))
+    then(lambda: catalogue.add(replace(ROW, episode_id="2", success=True), ["ab"]))
+    for value in (True, False, None):
+        then(lambda value=value: catalogue.annotate("1", "success", "judged", value))
+        then(lambda value=value: catalogue.annotate("2", "hidden", "", bool(value)))
+    then(lambda: catalogue.tag("1", "a", present=False))
+    then(lambda: catalogue.tag("2", "b"))
+    then(lambda: catalogue.add_reward_sequence("2", "lift", np.zeros(3, np.float32), "me"))
+    then(lambda: catalogue.annotate("2", "success", "judged", False))
+    then(lambda: catalogue.tag("1", "a"))
+    assert len({json.dumps(a) for a in seen.values()}) > 8, "the changes show"
+    for revision, then_seen in seen.items():
+        assert answers(revision) == then_seen, revision
+    assert answers(catalogue.revision) == answers()
+
+
+def test_repair_keeps_what_a_person_judged(catalogue: Catalogue) -> None:
+    catalogue.add(replace(ROW, episode_id="1", success=True))
+    catalogue.annotate("1", "success", "judged", False)
+    catalogue.replace(replace(ROW, episode_id="1", success=True, hash="other"))
+    row = catalogue.get("1")
+    assert row is not None and row.success is False and row.hash == "other"
