@@ -50,6 +50,26 @@ def test_steps_without_the_reward_are_left_out(bags, train_config):
         assert np.isfinite(view.reward[split.train]).all()
 
 
+def test_trims_and_hiding_reach_the_view(tmp_path, train_config, monkeypatch):
+    """A successful episode whose end was trimmed away still counts as a success, but its last step is no terminal."""
+    from apprentice_learning.data.view import View
+
+    monkeypatch.delenv("APPRENTICE_STORE", raising=False)
+    with Store(tmp_path / "bags") as store:
+        made = [make_episode(store, steps=6, seed=s).episode_id for s in range(4)]
+        store.trim(made[1], 1, 3)
+        store.trim(made[2], 2, 5)
+        store.hide(made[3])
+        columns = StoreColumns.open(store, EPISODES, ("tool/pose",))
+    assert [i.episode_id for i in columns.episodes] == made[:3] and columns.manifest.trims == ((made[1], 1, 3), (made[2], 2, 5))
+    assert [(i.success, i.terminated, i.cut) for i in columns.episodes] == [(True, True, False), (True, False, True), (True, True, False)]
+    config = train_config("bc").view.model_copy(update={"success_terminal": True, "validation": 0.0})
+    config = type(config).model_validate(config.model_dump() | {"sources": [{"name": "good", "outcome": "success"}]})
+    view = View(columns, config, 0)
+    assert view.splits["good"].train.tolist() == [*range(6), 7, 8, 9, 11, 12, 13, 14]
+    assert view.discount[[5, 9, 14]].tolist() == [0, 1, 0]
+
+
 @pytest.mark.parametrize("algorithm", ["bc", "iql"])
 def test_from_bags_to_an_acting_bundle(algorithm, bags, train_config, tmp_path):
     folder, made = bags

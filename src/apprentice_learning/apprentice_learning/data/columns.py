@@ -18,13 +18,14 @@ DISCOUNT = "discount"
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """What a view selects by."""
+    """What a view selects by. `cut`: its end was trimmed away, so its last step is a time-out, whatever the episode came to."""
 
     episode_id: str
     source: str
     task: str
     success: bool | None
     terminated: bool
+    cut: bool = False
 
 
 class Columns(Protocol):

@@ -38,7 +38,10 @@ class StoreColumns:
             raise ApprenticeError(f"{store.folder}: no episode fulfils {where!r}")
         cache = ReplayCache.build(store, manifest, progress, names)
         rows = [store.catalogue.get(i) for i in cache.episode_ids]
-        infos = [EpisodeInfo(r.episode_id, r.source, r.task, r.success, r.terminated) for r in rows if r is not None]
+        infos = [
+            EpisodeInfo(r.episode_id, r.source, r.task, r.success, r.terminated and not cached.cut, cached.cut)
+            for r, cached in zip(rows, cache.episodes, strict=True) if r is not None
+        ]
         if len(infos) != len(cache.episode_ids):
             raise ApprenticeError(f"{store.folder}: the catalogue lost rows while the cache was built; run store repair")
         spaces = sorted({r.action_space for r in rows if r is not None})

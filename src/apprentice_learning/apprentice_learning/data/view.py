@@ -71,7 +71,7 @@ class View:
         starts = columns.episode_starts
         if config.success_terminal:
             for info, stop in zip(columns.episodes, starts[1:], strict=True):
-                if info.success:
+                if info.success and not info.cut:
                     self.discount[stop - 2] = 0.0
         self.splits = {s.name: self._split(s, seed) for s in config.sources}
 

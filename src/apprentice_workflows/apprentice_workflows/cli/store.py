@@ -13,7 +13,7 @@ from apprentice_workflows.cli.output import JsonFlag, print_json, print_table
 if TYPE_CHECKING:
     from apprentice_store.store import Store
 
-app = typer.Typer(no_args_is_help=True, help="Look at, check, repair and pin recorded episodes.")
+app = typer.Typer(no_args_is_help=True, help="Look at, select, merge, check, repair and pin recorded episodes.")
 
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The data folder; $APPRENTICE_DATA or bags/ by default.")]
 Where = Annotated[str, typer.Option("--where", "-w", help="Only episodes that fulfil this, e.g. \"task = 'lift' and tag = 'good'\".")]
@@ -99,9 +99,15 @@ def show(episode: Annotated[str, typer.Argument(help="Episode id.")], data: Data
         path = store.path(episode)
         row = store.catalogue.get(episode)
         read = store.read(episode)
+        said = {
+            "tags": ", ".join(store.catalogue.tags_of(episode)),
+            "hidden": bool(store.episodes(f"hidden = true and id = '{episode}'")),
+            "trim": store.catalogue.trims().get(episode),
+        }
     assert row is not None
     facts = {
         **vars(row),
+        **said,
         "path": str(path),
         "digest_mismatches": len(digest_mismatches(read)),
         "observations": {k: f"{v.dtype}{list(v.shape)}" for k, v in read.observations.items()},
@@ -136,6 +142,80 @@ def tag(
         store.path(episode)
         revision = store.tag(episode, name, not remove, author)
     typer.echo(f"{episode}: {name} {'removed' if remove else 'set'} (revision {revision})")
+
+
+@app.command("hide")
+def hide(
+    episode: Annotated[str, typer.Argument(help="Episode id.")],
+    data: Data = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the episode in again.")] = False,
+    author: Annotated[str, typer.Option(help="Who says so.")] = "",
+) -> None:
+    """Leave an episode out of lists, totals and new manifests. Its bag stays; `ls -w "hidden = true"` lists what is hidden.
+
+    Examples:
+
+      apprentice store hide 01KB... -d bags/demo/episodes --author ann
+
+      apprentice store hide 01KB... -d bags/demo/episodes --undo
+    """
+    with open_store(data) as store:
+        revision = store.hide(episode, not undo, author)
+    typer.echo(f"{episode}: {'shown again' if undo else 'hidden'} (revision {revision})")
+
+
+@app.command("trim")
+def trim(
+    episode: Annotated[str, typer.Argument(help="Episode id.")],
+    first: Annotated[int | None, typer.Argument(help="First step to keep, counted from 0.", min=0)] = None,
+    last: Annotated[int | None, typer.Argument(help="Last step to keep.", min=0)] = None,
+    data: Data = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Keep all steps again; give no FIRST and LAST.")] = False,
+    author: Annotated[str, typer.Option(help="Who says so.")] = "",
+) -> None:
+    """Let new manifests keep only the steps FIRST to LAST of an episode, both included. Its bag stays as it is; the latest trim holds.
+
+    Examples:
+
+      apprentice store trim 01KB... 4 61 -d bags/demo/episodes
+
+      apprentice store trim 01KB... --undo -d bags/demo/episodes
+    """
+    from apprentice_core.errors import ApprenticeError
+
+    if undo != (first is None) or undo != (last is None):
+        raise ApprenticeError("trim: give FIRST and LAST, or --undo alone")
+    with open_store(data) as store:
+        revision = store.trim(episode, first, last, author)
+    typer.echo(f"{episode}: {'all steps' if undo else f'steps {first} to {last}'} (revision {revision})")
+
+
+@app.command("merge")
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another data folder.")],
+    data: Data = None,
+    link: Annotated[bool, typer.Option("--link", help="Hard-link the bags instead of copying, where the file system can.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in the episodes of another data folder, with their tags, judgements, sketches, trims and hiding. Each bag's hash is checked.
+    It can be repeated: what is here already is left alone. Exit code 1 when something was refused; the reason is told.
+
+    Example:
+
+      apprentice store merge /media/usb/bags -d bags
+    """
+    with open_store(data) as store:
+        report = store.merge(other, link)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        for finding in report.refused:
+            typer.echo(f"refused: {finding.name}: {finding.message}")
+        typer.echo(
+            f"{len(report.imported)} episodes taken in, {len(report.present)} were here already, {report.annotations} annotations, "
+            f"{len(report.refused)} refused"
+        )
+    raise typer.Exit(0 if report.ok else 1)
 
 
 @app.command("check")
