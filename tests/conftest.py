@@ -17,7 +17,8 @@ import pytest
 
 NAMESPACE = "/cell"
 MODULES = {
-    "arm_node": "apprentice_control", "render_node": "apprentice_sim", "force_node": "apprentice_perception", "camera_node": "apprentice_perception",
+    "arm_node": "apprentice_control", "render_node": "apprentice_sim",
+    "force_node": "apprentice_perception", "camera_node": "apprentice_perception",
 }
 
 
@@ -78,7 +79,9 @@ class CellProcesses:
         node = self.nodes[key] = NodeProcess(key, process, log)
         return node
 
-    def start_cell(self, cameras: Sequence[str] = ("basket_front_left", "wrist_left"), scripts: Sequence[str] = ("lift_expert",), **more: Any) -> None:
+    def start_cell(
+        self, cameras: Sequence[str] = ("basket_front_left", "wrist_left"), scripts: Sequence[str] = ("lift_expert",), **more: Any
+    ) -> None:
         """All nodes of a recording cell; `more`: node name to a dict of further parameters, or None to leave the node out."""
         common = {"pace": self.pace}
         where = {"cell": self.cell, "task": self.task}

@@ -46,13 +46,15 @@ class LeanExecutor(SingleThreadedExecutor):
         self._look(now)
         if self._tasks and now - self._others_at >= COROUTINES:
             self._do_others(now)
-        waits = self._waits
         try:
-            self._add_all(waits)
-            waits.wait(int((min(timeout, COROUTINES) if self._tasks else timeout) * 1e9))
-        except _rclpy.InvalidHandle:
+            self._add_all(self._waits)
+        except (_rclpy.InvalidHandle, _rclpy.RCLError):
+            # An entity was destroyed since they were counted; with the new list there is no excuse.
             self._counts = ()
-            return
+            self._look(now)
+            self._add_all(self._waits)
+        waits = self._waits
+        waits.wait(int((min(timeout, COROUTINES) if self._tasks else timeout) * 1e9))
         if not self._context.ok():
             raise ExternalShutdownException()
         others = self._others_ready(waits)
@@ -133,7 +135,8 @@ class LeanExecutor(SingleThreadedExecutor):
 
     @staticmethod
     def _count(nodes: list[Any]) -> tuple[int, ...]:
-        return tuple(sum(1 for _ in column) for n in nodes for column in (n.subscriptions, n.timers, n.clients, n.services, n.guards, n.waitables))
+        kinds = ("subscriptions", "timers", "clients", "services", "guards", "waitables")
+        return tuple(sum(1 for _ in getattr(n, kind)) for n in nodes for kind in kinds)
 
     def _add_all(self, waits: Any) -> None:
         waits.clear_entities()

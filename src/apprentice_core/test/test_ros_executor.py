@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
-from apprentice_core.ros_executor import LeanExecutor
-from apprentice_core.ros_node import ApprenticeNode
 from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+
+from apprentice_core.ros_executor import LeanExecutor
+from apprentice_core.ros_node import ApprenticeNode
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class MachineRules:
     reset_source: str = "reset"
     reset_steps: int = 150
     reset_tries: int = 3
-    ready_timeout: float = 10.0
+    ready_timeout: float = 30.0
     service_timeout: float = 20.0
     commit_timeout: float = 30.0
     operator_timeout: float = 600.0
@@ -311,7 +311,8 @@ class EpisodeMachine:
         sources = tuple(source.split("+"))
         rewards = self.reward_sources if episode else ()
         metadata = {
-            "deterministic": True, **goal.metadata, "horizon": horizon, "record": goal.record, "tags": list(goal.tags), "reset": dict(reset),
+            "deterministic": True, **goal.metadata, "horizon": horizon, "record": goal.record, "tags": list(goal.tags),
+            "reset": dict(reset),
             "pace": "lockstep" if self.rules.run.lockstep else "realtime", "reward_sources": list(rewards),
         }
         context = EpisodeContext(
@@ -324,7 +325,8 @@ class EpisodeMachine:
         if self._cancelled:
             run.request_end(self._cancelled)
         event = EventData(
-            "start", 0, context.episode_id, kind, goal.task, source, mode, goal.initial_state, goal.seed, goal.continues, "", metadata, segment
+            "start", 0, context.episode_id, kind, goal.task, source, mode, goal.initial_state, goal.seed, goal.continues, "", metadata,
+            segment,
         )
         self.ports.event(event)
         yield lambda: run.ended is not None

@@ -66,6 +66,7 @@ PARAMETERS = (
     Param("patience", 3, "so many missing answers or stale observations in a row end the episode", bounds=(1, 1000)),
     Param("home_tolerance", 0.05, "largest joint error of a verified reset, rad", bounds=(0.001, 1.0)),
     Param("still_speed", 0.05, "largest joint speed of a still arm, rad/s", bounds=(0.0001, 1.0)),
+    Param("ready_timeout", 30.0, "source, rewards and recorder must be there within, s", bounds=(0.1, 600.0)),
     Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
 )
 GETTING_TO_KNOW = 0.5
@@ -91,7 +92,8 @@ class EpisodeNode(ApprenticeNode):
         self._met_at = 0.0
         run = RunRules(self._lockstep, cell.timing.control_period, s["answer_timeout"], s["arm_timeout"], s["patience"])
         rules = MachineRules(
-            run, s["horizon"] or task.horizon, s["reset_source"], commit_timeout=s["commit_timeout"], scene=cell.backend == "pybullet",
+            run, s["horizon"] or task.horizon, s["reset_source"], ready_timeout=s["ready_timeout"],
+            commit_timeout=s["commit_timeout"], scene=cell.backend == "pybullet",
         )
         rewards = tuple(r for r in s["reward_sources"] if r)
         self._machine = EpisodeMachine(rules, self, rewards, None if s["seed"] < 0 else s["seed"])
@@ -371,8 +373,8 @@ class EpisodeNode(ApprenticeNode):
         if handle is None or done is None:
             return
         message = RunEpisode.Result(
-            episode_id=result.episode_id, path=result.path, success=result.success, terminated=result.terminated, truncated=result.truncated,
-            reason=result.reason, steps=result.steps, lost=result.lost, message=result.message,
+            episode_id=result.episode_id, path=result.path, success=result.success, terminated=result.terminated,
+            truncated=result.truncated, reason=result.reason, steps=result.steps, lost=result.lost, message=result.message,
         )
         if handle.is_cancel_requested:
             handle.canceled()

@@ -96,7 +96,8 @@ class RewardNode(ApprenticeNode):
     def _publish(self, plan: TickPlan, step_id: int, rewards: dict[str, RewardResult]) -> None:
         results = list(rewards.values())
         message = Reward(
-            step_id=step_id, episode_id=plan.episode_id, source=self.settings["source"], model_id=self._source.model_id, names=list(rewards),
+            step_id=step_id, episode_id=plan.episode_id, source=self.settings["source"], model_id=self._source.model_id,
+            names=list(rewards),
             values=floats(np.array([r.value[0] for r in results])), probabilities=floats(np.array([r.probability[0] for r in results])),
             valid=[bool(r.valid[0]) for r in results], terminal=any(bool(r.terminal[0]) for r in results),
             success=any(bool(r.success[0]) for r in results),

@@ -14,6 +14,11 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.task import Future
+from std_msgs.msg import String
+
 from apprentice_core.cell import CellSpec, EpisodeRef, EpisodeRequest, ResetRequest, ResetResult, StepResult
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, RobotJoints, cell_spec_from_json
 from apprentice_core.errors import ApprenticeError, ConfigError
@@ -22,11 +27,6 @@ from apprentice_core.ros_qos import LATCHED
 from apprentice_core.spaces import Observation
 from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.srv import EndEpisode, LoadBundle
-from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.task import Future
-from std_msgs.msg import String
-
 from apprentice_runtime.ros_stepper import RosStepper
 
 Progress = Callable[[str, str, int], None]
@@ -57,14 +57,16 @@ class RosCell:
         self._executor.add_node(self._node)
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._guard = self._node.create_guard_condition(self._work_off)
-        self._closing = threading.Event()
+        self._closing, self._closed = threading.Event(), False
         self._thread = threading.Thread(target=self._spin, name="ros_cell", daemon=True)
         self._thread.start()
         try:
             self.spec, self.robot = self._spec.result(timeout)
         except WaitTimeout:
             self.close()
-            raise ApprenticeError(f"no cell answers in namespace {namespace} within {timeout:g} s: is `apprentice launch` running?") from None
+            raise ApprenticeError(
+                f"no cell answers in namespace {namespace} within {timeout:g} s: is `apprentice launch` running?"
+            ) from None
         if task and self.spec.task != task:
             found = self.spec.task
             self.close()
@@ -173,6 +175,10 @@ class RosCell:
         return self._stepper.step(action, self.timeout)
 
     def close(self) -> None:
+        """Leaves an episode that `step` drives, and ends the thread; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         if not self._closing.is_set():
             self._leave()
         self._closing.set()
@@ -198,8 +204,8 @@ class RosCell:
         reset = request.reset
         goal = RunEpisode.Goal(
             task=request.task, source=request.source, reset_mode=reset.mode, initial_state=reset.initial_state,
-            seed=-1 if reset.seed is None else reset.seed, steps=request.steps, end_on_success=request.end_on_success, record=request.record,
-            continues=request.continues, tags=list(request.tags), metadata=json.dumps(dict(request.metadata)),
+            seed=-1 if reset.seed is None else reset.seed, steps=request.steps, end_on_success=request.end_on_success,
+            record=request.record, continues=request.continues, tags=list(request.tags), metadata=json.dumps(dict(request.metadata)),
         )
 
         def feedback(message: Any) -> None:

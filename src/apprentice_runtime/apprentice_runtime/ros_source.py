@@ -201,7 +201,8 @@ class SourceShell:
             values, noise = space.neutral(), EMPTY
         answer = Answer(
             plan.step_id, plan.episode_id, self.name, values, noise, action_space=space.name, action_space_hash=space.hash,
-            request_end=given.request_end, bundle_id=source.bundle_id, digest=observation_digest(observation), fault=fault, stamp=plan.stamp,
+            request_end=given.request_end, bundle_id=source.bundle_id, digest=observation_digest(observation), fault=fault,
+            stamp=plan.stamp,
             received=job.received, inference_start=start, inference_end=end,
         )
         self._publisher.publish(action_to_msg(answer))

@@ -115,7 +115,8 @@ class RosStepper:
     def _answer(self, current: Current, values: np.ndarray, fault: str = "") -> None:
         now, plan = time.time_ns(), current.plan
         self._publisher.publish(action_to_msg(Answer(
-            plan.step_id, plan.episode_id, NAME, values, EMPTY, action_space=self._space.name, action_space_hash=self._space.hash, fault=fault,
+            plan.step_id, plan.episode_id, NAME, values, EMPTY, action_space=self._space.name, action_space_hash=self._space.hash,
+            fault=fault,
             digest=observation_digest(current.observation), stamp=plan.stamp, received=current.received, inference_start=current.received,
             inference_end=now,
         )))

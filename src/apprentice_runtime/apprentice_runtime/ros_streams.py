@@ -11,15 +11,16 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
+
 from apprentice_core.assembler import ObservationAssembler
 from apprentice_core.cell import StreamSpec
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_qos import sensor_subscriber
 from apprentice_core.streams import JointNames
-from rclpy.callback_groups import CallbackGroup
-from rclpy.node import Node
-from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 
 _STAMP = struct.Struct("<iI")
 _STAMP_BIG = struct.Struct(">iI")
