@@ -13,14 +13,15 @@ BATCH = 256
 CAMERAS = ("camera/basket_front_left", "camera/wrist_left")
 
 
-def _record(folder: Path, episodes: int) -> None:
+def record(folder: Path, episodes: int, cameras: str | bool = "agent") -> None:
+    """Episodes of random motion in the lift cell, as bags with rows."""
     from apprentice_core.cell import EpisodeRequest, ResetRequest
     from apprentice_sim.sim_cell import SimCell
     from apprentice_store.bag_sink import BagSink
     from apprentice_store.store import Store
 
     with Store(folder) as store:
-        cell = SimCell("sawyer_lift", "lift_demo", seed=0, sink=BagSink(store))
+        cell = SimCell("sawyer_lift", "lift_demo", seed=0, sink=BagSink(store), cameras=cameras)
         try:
             for i in range(episodes):
                 cell.run(EpisodeRequest("lift_demo", "random_watcher", ResetRequest("full", seed=i)))
@@ -38,7 +39,7 @@ def run(quick: bool = False) -> BenchResult:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         say(f"recording {episodes} episodes of the lift cell into bags")
-        _record(folder, episodes)
+        record(folder, episodes)
         with Store(folder) as store:
             columns = StoreColumns.open(store, "kind = 'episode'", CAMERAS)
         view = View(columns, ViewConfig(sources=(DataSource(name="all"),), validation=0.0), seed=0)

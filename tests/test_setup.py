@@ -71,7 +71,7 @@ def test_zig_wrappers_call_the_wheel(tmp_path: Path) -> None:
     fake.write_text('#!/bin/sh\necho "$@"\n')
     fake.chmod(0o755)
     env = checks.write_zig_wrappers(tmp_path / "bin", fake)
-    answer = subprocess.run([env["CXX"], "-c", "a file.cpp"], capture_output=True, text=True, check=True)
+    answer = subprocess.run([env["CXX"], "-Wl,-rpath-link,/lib", "-c", "a file.cpp"], capture_output=True, text=True, check=True)
     assert answer.stdout == "-m ziglang c++ -c a file.cpp\n"
 
 

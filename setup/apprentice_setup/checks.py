@@ -57,6 +57,14 @@ def compiler() -> str | None:
 
 
 ZIG_TOOLS = {"cc": "cc", "c++": "c++", "ar": "ar", "ranlib": "ranlib"}
+ZIG_WRAPPER = """#!/bin/sh
+# zig refuses -rpath-link, which CMake passes and its linker does not need.
+for argument do
+    shift
+    case "$argument" in -Wl,-rpath-link,*) ;; *) set -- "$@" "$argument" ;; esac
+done
+exec "{python}" -m ziglang {tool} "$@"
+"""
 
 
 def write_zig_wrappers(folder: Path, python: Path) -> dict[str, str]:
@@ -64,7 +72,7 @@ def write_zig_wrappers(folder: Path, python: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, tool in ZIG_TOOLS.items():
         script = folder / f"zig-{name}"
-        script.write_text(f'#!/bin/sh\nexec "{python}" -m ziglang {tool} "$@"\n', encoding="utf-8")
+        script.write_text(ZIG_WRAPPER.format(python=python, tool=tool), encoding="utf-8")
         script.chmod(0o755)
     return {
         "CC": str(folder / "zig-cc"),

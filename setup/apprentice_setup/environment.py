@@ -50,7 +50,8 @@ class Environment:
     def wanted(self) -> str:
         """Changes with the lock, the distribution, the Python and the compiler."""
         kind = "system" if self.system_ros else "wheels"
-        return digest([f"{sys.version_info[:3]} {sys.base_prefix} {kind} {self.distro} zig={self.zig}", self.lock, Path(__file__)])
+        machine = f"{sys.version_info[:3]} {sys.base_prefix} {kind} {self.distro} zig={self.zig}"
+        return digest([machine, self.lock, Path(__file__), Path(checks.__file__)])
 
     def fresh(self) -> bool:
         return self.python.exists() and self.stamps.fresh("packages", self.wanted)

@@ -264,7 +264,8 @@ class ArmLoop:
             blocked = pending.hold
             self._pause(blocked)
         elif self.state == "retreat":
-            blocked, outcome = "force_limit", "retreat"
+            # It is the end of the episode that pressed; the next one (its reset) waits until the arm has left the contact.
+            blocked, outcome = "force_limit", "retreat" if command.episode_id in ("", self._force_latched) else "hold"
         elif self._force_latched:
             blocked = "force_limit"
         elif self._stale:

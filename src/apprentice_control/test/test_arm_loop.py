@@ -150,6 +150,20 @@ def test_beyond_the_hard_force_the_arm_retreats_to_where_it_was_safe_and_the_epi
     assert rig.act(action(vz=0.5), episode="second").outcome == "applied"
 
 
+def test_an_episode_that_begins_while_the_arm_still_leaves_a_contact_waits_instead_of_ending():
+    rig = Rig()
+    for _ in range(6):
+        rig.act(action(vz=-1.0), episode="first")
+    rig.force[:] = [0, 0, 60.0]
+    rig.weigh()
+    rig.run(2)
+    assert rig.act(action(vz=-1.0), episode="first").outcome == "retreat"
+    rig.force[:] = 0
+    rig.weigh()
+    outcomes = [rig.act(action(vz=0.5), episode="second").outcome for _ in range(15)]
+    assert outcomes[0] == "hold" and "retreat" not in outcomes and outcomes[-1] == "applied"
+
+
 def test_the_hard_check_runs_in_the_cycle_not_at_the_answer():
     rig = Rig()
     rig.submit(action(vx=1.0))

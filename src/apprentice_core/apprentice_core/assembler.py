@@ -28,7 +28,8 @@ class ObservationAssembler:
     """
 
     def __init__(
-        self, streams: Sequence[StreamSpec], robot: JointNames, depth: int = 120, decode: Callable[[str, Any], Any] = lambda _, message: message,
+        self, streams: Sequence[StreamSpec], robot: JointNames, depth: int = 120,
+        decode: Callable[[str, Any], Any] = lambda _, message: message,
     ):
         self._decode = decode
         self.streams = {s.name: s for s in streams}

@@ -49,6 +49,7 @@ from apprentice_runtime.ros_convert import (
     tick_to_msg,
     to_time,
 )
+from apprentice_runtime.ros_readiness import Readiness
 from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, take_raw
 from apprentice_runtime.tick import EventData, StepData, TickPlan
 
@@ -69,8 +70,6 @@ PARAMETERS = (
     Param("ready_timeout", 30.0, "source, rewards and recorder must be there within, s", bounds=(0.1, 600.0)),
     Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
 )
-GETTING_TO_KNOW = 0.5
-"""no endpoint of the spine may be younger than this when an episode begins, s (ours)"""
 POLL = 0.001
 """while an observation is awaited, the polled streams are looked at so often, s (ours)"""
 
@@ -88,8 +87,6 @@ class EpisodeNode(ApprenticeNode):
         self._handle: ServerGoalHandle | None = None
         self._done: Future | None = None
         self._estop = ""
-        self._met: frozenset[bytes] = frozenset()
-        self._met_at = 0.0
         run = RunRules(self._lockstep, cell.timing.control_period, s["answer_timeout"], s["arm_timeout"], s["patience"])
         rules = MachineRules(
             run, s["horizon"] or task.horizon, s["reset_source"], ready_timeout=s["ready_timeout"],
@@ -97,6 +94,7 @@ class EpisodeNode(ApprenticeNode):
         )
         rewards = tuple(r for r in s["reward_sources"] if r)
         self._machine = EpisodeMachine(rules, self, rewards, None if s["seed"] < 0 else s["seed"])
+        self._readiness = Readiness(self, rewards, s["reset_source"])
         self._publish_spine()
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self.create_subscription(Action, "action", self._on_action, SPINE)
@@ -328,41 +326,11 @@ class EpisodeNode(ApprenticeNode):
             return "no cell_spec: is arm_node running?"
         if self._estop:
             return f"e-stop latched ({self._estop}); call reset_estop"
-        silent = [s for s in goal.source.split("+")[:1] if self.count_publishers(f"action/{s}") == 0]
-        if goal.reset_mode in ("robot", "full") and self.count_publishers(f"action/{self.settings['reset_source']}") == 0:
-            silent.append(self.settings["reset_source"])
-        silent += [f"reward {r}" for r in self._machine.reward_sources if self.count_publishers(f"reward/{r}") == 0]
-        if silent:
-            return f"nobody answers as {', '.join(silent)}"
-        for topic in ("action", "applied"):
-            if self.count_publishers(topic) == 0:
-                return f"nobody publishes {topic}"
-        return (self._recorder_lacks() if goal.record else "") or self._unsettled(goal)
-
-    def _unsettled(self, goal: Goal) -> str:
-        """Newcomers have found this node before they have found each other: who has just come is given a moment."""
-        streams = [s.topic for s in self._spec.streams] if self._spec else []
-        topics = ("tick", "episode/event", "action", "applied", *(f"action/{s}" for s in goal.source.split("+")), *streams)
-        ends = frozenset(
-            bytes(i.endpoint_gid) for t in topics for i in (*self.get_publishers_info_by_topic(t), *self.get_subscriptions_info_by_topic(t))
-        )
-        if not ends <= self._met:
-            self._met, self._met_at = ends, time.monotonic()
-            if self._lockstep:
-                # What the standing world showed before they came, they have not seen.
-                self.fresh()
-        return "the nodes are still finding each other" if time.monotonic() - self._met_at < GETTING_TO_KNOW else ""
-
-    def _recorder_lacks(self) -> str:
-        recorders = {(i.node_name, i.node_namespace) for i in self.get_publishers_info_by_topic("episode/committed")}
-        if not recorders:
-            return "no recorder_node is running; start one, or ask for record: false"
-        topics = [s.topic for s in self._spec.streams] if self._spec else []
-        for topic in (*topics, "tick", "step", "episode/event", "applied", "action", CELL_SPEC_TOPIC):
-            taps = {(i.node_name, i.node_namespace) for i in self.get_subscriptions_info_by_topic(topic)}
-            if not taps & recorders:
-                return f"the recorder does not listen to {topic} yet"
-        return ""
+        lacking = self._readiness.lacks(goal, [s.topic for s in self._spec.streams])
+        if self._lockstep and self._readiness.newcomers:
+            # What the standing world showed before they came, they have not seen.
+            self.fresh()
+        return lacking
 
     def phase(self, phase: str) -> None:
         self._feedback()

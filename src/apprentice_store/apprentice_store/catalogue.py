@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from apprentice_core.episode import new_episode_id
 from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
-from apprentice_store.query import parse_where
+from apprentice_store.query import parse_where, success_at
 
 BUSY_TIMEOUT = 10.0
 """seconds to wait for another writer (ours)"""
@@ -157,13 +157,12 @@ class Catalogue:
     ) -> list[EpisodeRow]:
         """Rows that fulfil `where` (see query.py), in order of their start.
 
-        `hidden`: hidden ones too (also where the text names `hidden`). `revision`: those that fulfilled it then; the rows' values are
-        today's.
+        `hidden`: hidden ones too (also where the text names `hidden`). `revision`: those that fulfilled it then, with the success of then.
         """
         order = s.episodes.c.episode_id
         query = select(s.episodes).where(parse_where(where, hidden, revision)).order_by(order.desc() if newest_first else order)
         names = [f.name for f in fields(EpisodeRow)]
-        columns = [s.episodes.c[n] for n in names]
+        columns = [success_at(revision) if n == "success" and revision is not None else s.episodes.c[n] for n in names]
         with self._engine.begin() as c:
             rows = c.execute(query.with_only_columns(*columns).limit(limit)).all()
         return [EpisodeRow(*r) for r in rows]

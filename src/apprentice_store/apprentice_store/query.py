@@ -4,8 +4,8 @@
 
 Comparisons of a column with a literal, `in`, `like`, `is [not] null`, `and`, `or`, `not`, parentheses. `tag` and `sketch` (the task of a
 reward sketch) are sets: `tag = 'rgb'` means that the episode has it. Hidden episodes fulfil nothing, unless the text speaks of `hidden`
-itself: `hidden = true`. At a revision, commits, `tag`, `success`, `sketch` and `hidden` are taken as they were then. The text is parsed into an expression with bound values; nothing
-of it reaches the database as SQL.
+itself: `hidden = true`. At a revision, commits, `tag`, `success`, `sketch` and `hidden` are taken as they were then. The text is parsed
+into an expression with bound values; nothing of it reaches the database as SQL.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _said(kind: str, revision: int | None, condition: Any = None) -> ColumnEleme
     return exists().where(and_(mine, not_(exists().where(newer))))
 
 
-def _success_at(revision: int) -> ColumnElement[Any]:
+def success_at(revision: int) -> ColumnElement[Any]:
     """The judgement that held at `revision`: the last one annotated by then, else the recorder's."""
     log = annotation_log.alias()
     judged = (log.c.episode_id == episodes.c.episode_id) & (log.c.kind == "success") & (log.c.revision <= revision)
@@ -150,7 +150,7 @@ class _Parser:
             return self.member(name)
         column: Any = _COLUMNS[name]
         if name == "success" and self.revision is not None:
-            column = _success_at(self.revision)
+            column = success_at(self.revision)
         if self.take("is"):
             negate = self.take("not") is not None
             self.need("null")
@@ -191,7 +191,9 @@ class _Parser:
             raise self.fail(f"a {'number' if expected in (int, float) else expected.__name__} for {name}")
         return value
 
-    def condition(self, column: Any, name: str, operators: tuple[str, ...] = ("=", "!=", "<>", "<=", ">=", "<", ">")) -> ColumnElement[bool]:
+    def condition(
+        self, column: Any, name: str, operators: tuple[str, ...] = ("=", "!=", "<>", "<=", ">=", "<", ">")
+    ) -> ColumnElement[bool]:
         negate = self.take("not") is not None
         if self.take("in"):
             self.need("(")

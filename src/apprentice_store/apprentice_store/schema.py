@@ -96,4 +96,4 @@ commits = Table(
 are older than this table have none; they count as there from the beginning."""
 
 revision = Table("Revision", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
-"""One row. Raised inside the transaction of every commit and annotation, so that revisions become visible in their order on every database."""
+"""One row. Raised inside the transaction of every commit and annotation, so that revisions become visible in order on every database."""

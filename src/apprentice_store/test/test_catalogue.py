@@ -231,11 +231,13 @@ def test_rows_come_back_from_the_bags(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_past_revision_selects_as_it_was(catalogue: Catalogue) -> None:
     """The same questions after each change answer for each earlier revision as they did then, on both databases."""
-    questions = ["", "tag = 'a'", "tag != 'a'", "tag in ('a', 'b')", "tag like 'a%'", "success = true", "success is null", "success != true",
-                 "sketch = 'lift'", "hidden = true", "not hidden = true and success = false"]
+    questions = [
+        "", "tag = 'a'", "tag != 'a'", "tag in ('a', 'b')", "tag like 'a%'", "success = true", "success is null", "success != true",
+        "sketch = 'lift'", "hidden = true", "not hidden = true and success = false",
+    ]
 
-    def answers(revision: int | None = None) -> list[list[str]]:
-        return [[r.episode_id for r in catalogue.episodes(q, revision=revision)] for q in questions]
+    def answers(revision: int | None = None) -> list[list[tuple[str, bool | None]]]:
+        return [[(r.episode_id, r.success) for r in catalogue.episodes(q, revision=revision)] for q in questions]
 
     seen = {catalogue.revision: answers()}
 

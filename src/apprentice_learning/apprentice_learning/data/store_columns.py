@@ -37,7 +37,9 @@ class StoreColumns:
         if not len(manifest):
             raise ApprenticeError(f"{store.folder}: no episode fulfils {where!r}")
         cache = ReplayCache.build(store, manifest, progress, names)
-        rows = [store.catalogue.get(i) for i in cache.episode_ids]
+        # As of the manifest's revision: a later judgement belongs to a later manifest.
+        known = {r.episode_id: r for r in store.catalogue.episodes(manifest.query, revision=manifest.revision)}
+        rows = [known.get(i) for i in cache.episode_ids]
         infos = [
             EpisodeInfo(r.episode_id, r.source, r.task, r.success, r.terminated and not cached.cut, cached.cut)
             for r, cached in zip(rows, cache.episodes, strict=True) if r is not None

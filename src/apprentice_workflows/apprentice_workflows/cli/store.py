@@ -118,7 +118,7 @@ def show(episode: Annotated[str, typer.Argument(help="Episode id.")], data: Data
     if as_json:
         print_json(facts)
         return
-    rows = []
+    rows: list[tuple[str, object]] = []
     for key, value in facts.items():
         rows += [(f"{key}: {k}", v) for k, v in value.items()] if isinstance(value, dict) else [(key, value)]
     print_table(episode, ("what", "value"), rows)
