@@ -1,9 +1,14 @@
-"""From a tick to the published action in the policy node, with the demo's bundle, against the bare network call on the same observation."""
+"""From a tick to the published action in the policy node, with the demo's bundle, against the bare network call on the same observation.
+
+The bare calls come at the pace of the ticks: a call that follows another at once finds its weights in the cache and takes half the time,
+which no policy in a cell ever sees. That figure (`network_hot_median`) is reported beside.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,8 @@ import numpy as np
 from benchmarks.common import BenchResult, Measure, percentile, say, seconds
 
 TASK, NAMESPACE = "lift_demo", "bench"
+PAUSE = 0.03
+"""s between bare calls; a lockstep step takes so long"""
 FACTOR, SLACK, P99_LIMIT = 1.3, 0.5e-3, 20e-3
 
 
@@ -84,7 +91,11 @@ def run(quick: bool = False) -> BenchResult:
     inputs = [{n: torch.from_numpy(o[n].copy())[None] for n in network.inputs} for o in observations]
     with torch.inference_mode():
         network(inputs[0])
-        bare = [seconds(lambda x=x: network(x)) for x in inputs]
+        hot = [seconds(lambda x=x: network(x)) for x in inputs]
+        bare = []
+        for x in inputs:
+            time.sleep(PAUSE)
+            bare.append(seconds(lambda x=x: network(x)))
     median, reference, p99 = percentile(latencies, 50), percentile(bare, 50), percentile(latencies, 99)
     allowed = max(FACTOR * reference, reference + SLACK)
     failures = () if p99 < P99_LIMIT else (f"p99 {1e3 * p99:.2f} ms, to stay under {1e3 * P99_LIMIT:g} ms",)
@@ -92,11 +103,13 @@ def run(quick: bool = False) -> BenchResult:
         bench="policy",
         ratio=min(1.0, allowed / median),
         target=1.0,
-        reference=f"1.3 times the bare network call or 0.5 ms more, whichever is larger; 1.0 when within (bundle: {kind})",
+        reference="1.3 times the bare network call at the pace of the ticks, or 0.5 ms more, whichever is larger; 1.0 when within "
+                  f"(bundle: {kind})",
         measures={
             "node_median": Measure(round(1e3 * median, 3), "ms"),
             "node_p99": Measure(round(1e3 * p99, 3), "ms"),
             "network_median": Measure(round(1e3 * reference, 3), "ms"),
+            "network_hot_median": Measure(round(1e3 * percentile(hot, 50), 3), "ms"),
             "allowed_median": Measure(round(1e3 * allowed, 3), "ms"),
             "ticks": Measure(len(latencies), ""),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ PARAMETERS = (
     Param("cameras", "agent", "cameras of the cell spec: agent, all, none, or names with commas"),
     Param("state_folder", "", "e-stop latch and sim clock live here; empty: <data folder>/state/<cell>"),
     Param("state_rate", 100.0, "joint states, tool and wrench per second, Hz", bounds=(10.0, 1000.0)),
-    Param("priority", 0, "SCHED_FIFO priority of the loop's thread at pace realtime; 0: the system's scheduling", bounds=(0, 99)),
+    Param("priority", -1, "SCHED_FIFO priority of the loop's thread at pace realtime; -1: one where permitted; 0: none", bounds=(-1, 99)),
     Param("scene_rate", 20.0, "scene snapshots per second at pace realtime, Hz", bounds=(1.0, 100.0)),
 )
 
@@ -156,10 +156,12 @@ class ArmNode(ApprenticeNode):
             return
         start = time.monotonic()
         self._hand_over(decision)
-        record = self._session.run_period(self._every, self._state.sample)
+        # Published at the end: nobody may act before, and awake they would take the processor from the world.
+        samples: list[ArmSample] = []
+        record = self._session.run_period(self._every, samples.append)
+        self._publish_full(samples)
         if decision.step_id and record is not None:
             self._safety.applied(record, self._session.now_ns())
-        self._publish_full()
         self._lockstep_statistics.add((time.monotonic() - start) / self._session.cycles, False)
 
     def _hand_over(self, decision: Decision) -> None:
@@ -174,11 +176,13 @@ class ArmNode(ApprenticeNode):
                     self._session.now_ns(), a.episode_id, a.step_id,
                 )
 
-    def _publish_full(self) -> None:
+    def _publish_full(self, before: Sequence[ArmSample] = ()) -> None:
+        """Everything as it is now, after the samples `before` it; the scene first, since drawing takes longest."""
         self._state.clock(self._session.now_ns())
-        self._newest = sample = self._session.measure(tool=True)
-        self._state.sample(sample)
         self._publish_scene()
+        self._newest = sample = self._session.measure(tool=True)
+        for s in (*before, sample):
+            self._state.sample(s)
         self._publish_events()
 
     def _publish_scene(self) -> None:
@@ -321,6 +325,7 @@ class ArmNode(ApprenticeNode):
             "dropped_answers": self._gate.dropped,
             "cycles": timing.cycles, "cycle_median_ms": f"{1e3 * timing.median:.3f}", "cycle_p99_ms": f"{1e3 * timing.p99:.3f}",
             "overruns": timing.overruns, "overrun_fraction": f"{timing.overrun_fraction:.5f}", "skipped": timing.skipped,
+            "scheduling": self._realtime.scheduling if self._realtime else "lockstep",
         })
 
     def close(self) -> None:

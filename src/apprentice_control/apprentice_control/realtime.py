@@ -14,6 +14,8 @@ import numpy as np
 
 from apprentice_core.errors import ApprenticeError, SafetyError
 
+AUTO_PRIORITY, DEFAULT_PRIORITY = -1, 60
+"""ours: above all that a desktop runs and a real-time kernel's interrupt threads (50)"""
 T = TypeVar("T")
 
 
@@ -91,16 +93,20 @@ class RealtimeLoop:
     A late cycle is followed at once by the next ones, up to `catch_up` of them, so that a short stall costs no time of the
     body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. An exception in the body
     ends the loop and is handed to `on_error` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the
-    thread; 0 leaves the system's scheduling. SafetyError, through `on_error`, where the system does not permit it.
+    thread; AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling. SafetyError, through
+    `on_error`, where a priority that was asked for is not permitted.
     """
 
     def __init__(
-        self, period: float, body: Callable[[], None], on_error: Callable[[BaseException], None], catch_up: int = 10, priority: int = 0,
+        self, period: float, body: Callable[[], None], on_error: Callable[[BaseException], None], catch_up: int = 10,
+        priority: int = AUTO_PRIORITY,
     ):
         self.period_ns = round(period * 1e9)
         self._priority = priority
         self._body, self._on_error, self._catch_up = body, on_error, catch_up
         self.statistics = CycleStatistics()
+        self.scheduling = "the system's"
+        """once started: what the thread runs under"""
         self._stop = threading.Event()
         self._rebase = False
         self._thread = threading.Thread(target=self._run, name="realtime-loop", daemon=True)
@@ -125,14 +131,20 @@ class RealtimeLoop:
         self._rebase = True
 
     def _schedule(self) -> None:
-        if not self._priority:
+        """The thread, and just below it the main thread: who holds the interpreter while the loop waits for it must get to run."""
+        priority = DEFAULT_PRIORITY if self._priority == AUTO_PRIORITY else self._priority
+        if not priority:
             return
         try:
-            os.sched_setscheduler(threading.get_native_id(), os.SCHED_FIFO, os.sched_param(self._priority))
+            for thread, level in ((threading.get_native_id(), priority), (os.getpid(), max(1, priority - 1))):
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(level))
         except OSError as error:
+            if self._priority == AUTO_PRIORITY:
+                return
             raise SafetyError(
-                f"SCHED_FIFO priority {self._priority} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
+                f"SCHED_FIFO priority {priority} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
             ) from error
+        self.scheduling = f"SCHED_FIFO {priority}"
 
     def _run(self) -> None:
         clock, period = time.monotonic_ns, self.period_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,10 @@ class ObservationAssembler:
         self._decode = decode
         self.streams = {s.name: s for s in streams}
         self._extract = {s.name: extractor(s, robot) for s in streams}
-        self._messages: dict[str, deque[tuple[int, Any]]] = {s.name: deque(maxlen=depth) for s in streams}
+        self._depth = depth
+        # By stamp, oldest first.
+        self._messages: dict[str, dict[int, Any]] = {s.name: {} for s in streams}
+        self._prepared: dict[str, tuple[int, Observation]] = {}
 
     def put(self, stream: str, message: Any) -> int:
         """Takes a message with a header; returns its stamp. Messages of one stream come in order of stamp; older ones are dropped."""
@@ -44,38 +47,51 @@ class ObservationAssembler:
 
     def put_stamped(self, stream: str, stamp: int, message: Any) -> None:
         kept = self._messages[stream]
-        if not kept or stamp > kept[-1][0]:
-            kept.append((stamp, message))
+        if not kept or stamp > next(reversed(kept)):
+            kept[stamp] = message
+            if len(kept) > self._depth:
+                del kept[next(iter(kept))]
 
     def newest(self, not_after: int | None = None) -> dict[str, Part | None]:
         """The newest part of every stream with a stamp <= `not_after` (past only); None where there is none."""
         out: dict[str, Part | None] = {}
         for name, kept in self._messages.items():
-            stamps = (s for s, _ in reversed(kept) if not_after is None or s <= not_after)
+            stamps = (s for s in reversed(kept) if not_after is None or s <= not_after)
             stamp = next(stamps, None)
             out[name] = None if stamp is None else Part(name, self.streams[name].topic, stamp)
         return out
 
     def behind(self, stamp: int) -> list[str]:
         """Streams that have nothing at or after `stamp` yet."""
-        return [n for n, kept in self._messages.items() if not kept or kept[-1][0] < stamp]
+        return [n for n, kept in self._messages.items() if not kept or next(reversed(kept)) < stamp]
 
     def lacks(self, parts: Mapping[str, int]) -> list[str]:
         """Streams of `parts` (stream to stamp) whose exact message has not arrived."""
-        return [n for n, stamp in parts.items() if n in self._messages and not any(s == stamp for s, _ in self._messages[n])]
+        return [n for n, stamp in parts.items() if n in self._messages and stamp not in self._messages[n]]
 
     def observation(self, parts: Mapping[str, int]) -> Observation:
         """Arrays of exactly the named messages; KeyError naming the stream when one is not here."""
         out: Observation = {}
         for name, stamp in parts.items():
-            if name not in self._messages:
+            kept = self._messages.get(name)
+            if kept is None:
                 continue
-            message = next((m for s, m in reversed(self._messages[name]) if s == stamp), None)
-            if message is None:
+            if stamp not in kept:
                 raise KeyError(f"{name} at {stamp}")
-            out.update(self._extract[name](self._decode(name, message)))
+            ready, arrays = self._prepared.get(name, (-1, {}))
+            out.update(arrays if ready == stamp else self._extract[name](self._decode(name, kept[stamp])))
         return out
 
+    def prepare(self) -> None:
+        """Decodes the newest message of every stream ahead of the tick that is likely to name it. What cannot be decoded stays for
+        `observation` to complain about."""
+        for name, kept in self._messages.items():
+            stamp = next(reversed(kept), None)
+            if stamp is not None and self._prepared.get(name, (-1,))[0] != stamp:
+                with contextlib.suppress(ValueError, KeyError):
+                    self._prepared[name] = (stamp, self._extract[name](self._decode(name, kept[stamp])))
+
     def clear(self) -> None:
+        self._prepared.clear()
         for kept in self._messages.values():
             kept.clear()

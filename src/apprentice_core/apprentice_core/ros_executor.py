@@ -20,8 +20,8 @@ REFRESH = 0.5
 """entities are looked through anew so often even when their number is the same, s (ours)"""
 RECOUNT = 0.02
 """entities are counted so often, s (ours)"""
-COROUTINES = 0.02
-"""while a coroutine waits, the stock code is given a turn so often, s (ours)"""
+COROUTINES = 0.25
+"""while a coroutine waits, the stock code is given a turn so often, s (ours); who ends the waiting calls `wake`, and need not wait"""
 BURST = 20
 """messages of one subscription taken at a wake before the others have their turn (ours)"""
 
@@ -39,6 +39,10 @@ class LeanExecutor(SingleThreadedExecutor):
         self._timers: dict[int, Timer] = {}
         self._slow: list[tuple[str, Any]] = []
         self._waitables: list[Any] = []
+
+    def refresh(self) -> None:
+        """A callback group's `polled` has changed: the wait set is built anew before the next wait."""
+        self._counts = ()
 
     def turn(self, timeout: float) -> None:
         """Waits up to `timeout` seconds; ExternalShutdownException when the context was shut down."""

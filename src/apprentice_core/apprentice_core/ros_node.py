@@ -93,6 +93,11 @@ class ApprenticeNode(Node):
         self.exit_code = self.exit_code or exit_code
         self._stop.set()
 
+    def wake(self) -> None:
+        """From any thread: what a coroutine of this node awaits is there."""
+        if self.executor is not None:
+            self.executor.wake()
+
     @property
     def stopping(self) -> bool:
         return self._stop.is_set()

@@ -352,6 +352,7 @@ class EpisodeNode(ApprenticeNode):
             handle.abort()
             self.get_logger().error(f"run_episode: {result.message}")
         done.set_result(message)
+        self.wake()
 
     def _tell(self, code: str, step_id: int, text: str, stamp: int) -> None:
         run = self._machine.run

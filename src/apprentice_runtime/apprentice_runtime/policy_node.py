@@ -101,6 +101,7 @@ class PolicyNode(ApprenticeNode):
             done.set_result(PolicyRunner(Path(path), None, self.settings["exploration_noise"], self.settings["source"]))
         except (ApprenticeError, OSError) as error:
             done.set_result(str(error))
+        self.wake()
 
     def _tell(self, message: str, bundle_id: str = "") -> None:
         self._status.publish(PolicyStatus(

@@ -7,6 +7,7 @@ lets the source act on them, and publishes `action/<source>` with the step id an
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -87,6 +88,8 @@ class SourceShell:
         self._work: queue.SimpleQueue[Callable[[], None] | None] | None = queue.SimpleQueue() if worker else None
         self._thread = threading.Thread(target=self._work_off, name=f"{name} inference", daemon=True) if worker else None
         if self._thread:
+            # By default the executor's thread would keep the interpreter for up to 5 ms after it has handed over an observation.
+            sys.setswitchinterval(2e-4)
             self._thread.start()
         node.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         node.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE)
@@ -126,18 +129,30 @@ class SourceShell:
         if self._taps:
             self._taps.destroy()
         self.spec, self.source = spec, source
-        self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep)
+        cameras = [s.name for s in spec.streams if s.name.startswith("camera/")]
+        self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep, cameras, self._ahead, awake=self.driving)
         if source.needs_privileged and self._privileged is None:
             self._privileged = PrivilegedTap(self.node)
 
     def _on_event(self, event: EpisodeEvent) -> None:
         if event.event == EpisodeEvent.END and self.context and event.episode_id == self.context.episode_id:
             self.context, self._job = None, None
+            if self._taps:
+                self._taps.stay_awake(False)
         elif event.event == EpisodeEvent.START and self.name in event.source.split("+") and self.source is not None:
             context = context_from_start(event)
             source = self._before(context, self.source) if self._before else self.source
             self.source, self.context = source, context
+            if self._taps:
+                self._taps.stay_awake(True)
             self.run_in_worker(lambda: source.reset(context))
+            self._try()
+
+    def _ahead(self) -> None:
+        """An image has come, a tick is about to: what it will name is decoded by then."""
+        if self._taps:
+            self._taps.drain()
+            self._taps.assembler.prepare()
             self._try()
 
     def _on_tick(self, message: Tick) -> None:
@@ -166,7 +181,8 @@ class SourceShell:
             self._retry.cancel()
             return
         parts = {p.stream: p.stamp for p in job.plan.parts}
-        self._taps.drain()
+        if self._taps.assembler.lacks(parts):
+            self._taps.drain()
         privileged = self._privileged.at(job.plan.stamp, self.lockstep) if self._privileged else None
         waiting = self.context is None or self._taps.assembler.lacks(parts) or (self._privileged and privileged is None)
         if waiting:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -19,6 +20,7 @@ from rclpy.subscription import Subscription
 from apprentice_core.assembler import ObservationAssembler
 from apprentice_core.cell import StreamSpec
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_executor import LeanExecutor
 from apprentice_core.ros_qos import sensor_subscriber
 from apprentice_core.streams import JointNames
 
@@ -42,7 +44,7 @@ def message_class(name: str) -> Any:
 
 
 class PolledGroup(CallbackGroup):
-    """Entities in it never wake an executor; their owner takes what has come when it wants it."""
+    """While `polled`, entities in it never wake an executor; their owner takes what has come when it wants it."""
 
     polled = True
 
@@ -68,28 +70,33 @@ def _ignore(_: Any) -> None:
 
 
 class StreamTaps:
-    """Taps on the streams of a cell. `wake` names streams whose arrival calls `on_wake` (few and slow ones: cameras)."""
+    """Taps on the streams of a cell. The arrival of streams in `wake` (few and slow ones: cameras) calls `on_wake` while `awake`."""
 
     def __init__(
-        self, node: Node, streams: Sequence[StreamSpec], robot: JointNames, lockstep: bool, wake: Sequence[str] = (), on_wake: Any = None
+        self, node: Node, streams: Sequence[StreamSpec], robot: JointNames, lockstep: bool, wake: Sequence[str] = (), on_wake: Any = None,
+        awake: bool = True,
     ):
         self._types = {s.name: message_class(s.type) for s in streams}
         self.assembler = ObservationAssembler(streams, robot, depth=400, decode=self._decode)
-        self._polled: list[tuple[str, Subscription]] = []
         self._node, self._on_wake = node, on_wake
-        group = PolledGroup()
+        polled, self._waking = PolledGroup(), PolledGroup()
+        self._waking.polled = not awake
         # History, so that a tick may name any message of the last period and not the very newest only.
         qos = sensor_subscriber(lockstep, depth=200)
-        self._woken = []
+        self._taps: list[tuple[str, Subscription]] = []
         for s in streams:
-            if s.name in wake:
-                name = s.name
-                self._woken.append(node.create_subscription(
-                    self._types[name], s.topic, lambda raw, n=name: self._arrived(n, raw), qos, raw=True
-                ))
-            else:
-                subscription = node.create_subscription(self._types[s.name], s.topic, _ignore, qos, raw=True, callback_group=group)
-                self._polled.append((s.name, subscription))
+            callback = partial(self._arrived, s.name) if s.name in wake else _ignore
+            group = self._waking if s.name in wake else polled
+            self._taps.append((s.name, node.create_subscription(
+                self._types[s.name], s.topic, callback, qos, raw=True, callback_group=group
+            )))
+
+    def stay_awake(self, awake: bool) -> None:
+        """Whether `on_wake` is called from now on."""
+        if self._waking.polled == awake:
+            self._waking.polled = not awake
+            if isinstance(self._node.executor, LeanExecutor):
+                self._node.executor.refresh()
 
     def _decode(self, stream: str, raw: bytes) -> Any:
         return deserialize_message(raw, self._types[stream])
@@ -100,11 +107,11 @@ class StreamTaps:
 
     def drain(self) -> None:
         """Takes all that has come."""
-        for name, subscription in self._polled:
+        for name, subscription in self._taps:
             while (taken := take_raw(subscription)) is not None:
                 self.assembler.put_stamped(name, header_stamp(taken[0]), taken[0])
 
     def destroy(self) -> None:
-        for subscription in (*self._woken, *(s for _, s in self._polled)):
+        for _, subscription in self._taps:
             self._node.destroy_subscription(subscription)
-        self._woken, self._polled = [], []
+        self._taps = []

@@ -77,7 +77,7 @@ class LiftExpert:
         self._held_at, self._steps_closed = None, 0
         angle = rng.uniform(-np.pi, np.pi)
         fails = rng.random() < self.failures
-        self._miss = rng.uniform(0.035, 0.06) * np.array([np.cos(angle), np.sin(angle)]) if fails else np.zeros(2)
+        self._miss = rng.uniform(0.05, 0.075) * np.array([np.cos(angle), np.sin(angle)]) if fails else np.zeros(2)
         self.noise.reset(rng)
 
     def opening(self, observation: Observation) -> float:
