@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
@@ -40,7 +41,7 @@ class RewardNode(ApprenticeNode):
         self._job: tuple[TickPlan, float] | None = None
         self._answered = self._given_up = 0
         self._problem = ""
-        self._publisher = self.create_publisher(Reward, f"reward/{s['source']}", SPINE)
+        self._publisher: Publisher | None = None
         self._retry = self.steady_timer(RETRY, self._try)
         self._retry.cancel()
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
@@ -60,6 +61,8 @@ class RewardNode(ApprenticeNode):
         streams = tuple(s for s in spec.streams if not s.name.startswith("camera/"))
         self._taps = StreamTaps(self, streams, robot, self._lockstep)
         self._tracker = RewardTracker(self._source, spec.action_space.size)
+        # Last: who is seen to publish rewards is asked for them.
+        self._publisher = self._publisher or self.create_publisher(Reward, f"reward/{self.settings['source']}", SPINE)
 
     def _on_applied(self, message: Applied) -> None:
         if self._tracker:
@@ -94,6 +97,7 @@ class RewardNode(ApprenticeNode):
             self._publish(plan, *given)
 
     def _publish(self, plan: TickPlan, step_id: int, rewards: dict[str, RewardResult]) -> None:
+        assert self._publisher is not None
         results = list(rewards.values())
         message = Reward(
             step_id=step_id, episode_id=plan.episode_id, source=self.settings["source"], model_id=self._source.model_id,

@@ -25,29 +25,39 @@ class Readiness:
         self.newcomers = False
 
     def lacks(self, goal: Goal, streams: Sequence[str]) -> str:
-        """'' when source, rewards, mux, arm and (if asked to record) a recorder of every stream are there and have met."""
+        """'' when source, rewards, mux, arm and (if asked to record) a recorder are there, listen to what they need, and have met."""
         self.newcomers = False
-        count = self._node.count_publishers
-        silent = [s for s in goal.source.split("+")[:1] if count(f"action/{s}") == 0]
-        if goal.reset_mode in ("robot", "full") and count(f"action/{self._reset_source}") == 0:
-            silent.append(self._reset_source)
-        silent += [f"reward {r}" for r in self._rewards if count(f"reward/{r}") == 0]
-        if silent:
-            return f"nobody answers as {', '.join(silent)}"
-        for topic in ("action", "applied"):
-            if count(topic) == 0:
-                return f"nobody publishes {topic}"
-        return (self._recorder_lacks(streams) if goal.record else "") or self._strangers(goal, streams)
+        driving = goal.source.split("+")
+        resets = [self._reset_source] if goal.reset_mode in ("robot", "full") else []
+        # A node that is still being built may speak before it listens. Sources and rewards of ours do not: what they listen to is theirs.
+        for who, speaks, hears in (
+            *((name, f"action/{name}", ("tick",)) for name in (*driving[:1], *resets)),
+            *((f"reward {name}", f"reward/{name}", ("tick",)) for name in self._rewards),
+            ("mux", "action", ("tick", *(f"action/{name}" for name in (*driving[:1], *resets)))),
+            ("arm", "applied", ("tick", "tick_missing", "action")),
+        ):
+            lacking = self._deaf(who, speaks, hears)
+            if lacking:
+                return lacking
+        if goal.record:
+            if self._node.count_publishers("episode/committed") == 0:
+                return "no recorder_node is running; start one, or ask for record: false"
+            lacking = self._deaf(
+                "recorder", "episode/committed", (*streams, "tick", "step", "episode/event", "applied", "action", CELL_SPEC_TOPIC)
+            )
+            if lacking:
+                return lacking
+        return self._strangers(goal, streams)
 
-    def _recorder_lacks(self, streams: Sequence[str]) -> str:
-        node = self._node
-        recorders = {(i.node_name, i.node_namespace) for i in node.get_publishers_info_by_topic("episode/committed")}
-        if not recorders:
-            return "no recorder_node is running; start one, or ask for record: false"
-        for topic in (*streams, "tick", "step", "episode/event", "applied", "action", CELL_SPEC_TOPIC):
-            taps = {(i.node_name, i.node_namespace) for i in node.get_subscriptions_info_by_topic(topic)}
-            if not taps & recorders:
-                return f"the recorder does not listen to {topic} yet"
+    def _deaf(self, who: str, speaks: str, hears: Sequence[str]) -> str:
+        """'' when a node that publishes `speaks` subscribes to each of `hears`."""
+        nodes = {(i.node_name, i.node_namespace) for i in self._node.get_publishers_info_by_topic(speaks)}
+        if not nodes:
+            return f"nobody publishes {speaks} (as {who})"
+        for topic in hears:
+            nodes &= {(i.node_name, i.node_namespace) for i in self._node.get_subscriptions_info_by_topic(topic)}
+            if not nodes:
+                return f"the {who} does not listen to {topic} yet"
         return ""
 
     def _strangers(self, goal: Goal, streams: Sequence[str]) -> str:

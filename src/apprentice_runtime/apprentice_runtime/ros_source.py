@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
@@ -81,7 +82,7 @@ class SourceShell:
         self._privileged: PrivilegedTap | None = None
         self._job: _Job | None = None
         self._last: tuple[int, Observation] = (0, {})
-        self._publisher = node.create_publisher(Action, f"action/{name}", SPINE)
+        self._publisher: Publisher | None = None
         self._events = node.create_publisher(SafetyEvent, "safety/event", SPINE)
         self._retry = node.steady_timer(RETRY, self._try)
         self._retry.cancel()
@@ -133,6 +134,8 @@ class SourceShell:
         self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep, cameras, self._ahead, awake=self.driving)
         if source.needs_privileged and self._privileged is None:
             self._privileged = PrivilegedTap(self.node)
+        # Last: who is seen to publish actions is asked for them.
+        self._publisher = self._publisher or self.node.create_publisher(Action, f"action/{self.name}", SPINE)
 
     def _on_event(self, event: EpisodeEvent) -> None:
         if event.event == EpisodeEvent.END and self.context and event.episode_id == self.context.episode_id:
@@ -198,7 +201,7 @@ class SourceShell:
         self.run_in_worker(lambda: self._act(job, source, observation, privileged))
 
     def _act(self, job: _Job, source: ActionSource, observation: Observation, privileged: dict[str, np.ndarray] | None) -> None:
-        assert self.spec is not None
+        assert self.spec is not None and self._publisher is not None
         plan = job.plan
         space: ActionSpace = getattr(source, "action_space", None) or self.spec.action_space
         start = time.time_ns()
