@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 import time
@@ -113,6 +114,22 @@ def test_second_recorder_refuses(processes, ros) -> None:
     assert second.wait() == 2
     assert "recorded into" in second.text and "error:" in second.text
     assert cell.run(request(steps=5)).lost == 0, "the first goes on"
+
+
+def test_full_disk_ends_the_recording_and_not_the_recorder(processes, ros) -> None:
+    processes.start_cell(cameras=(), scripts=("random_watcher",))
+    cell = ros()
+    assert cell.run(request(steps=5)).lost == 0
+    recorder = processes.nodes["recorder_node"].process
+    # To the writer a file that may not grow is what a full disk is: its write fails.
+    resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (700_000, resource.RLIM_INFINITY))
+    with pytest.raises(ApprenticeError, match="cannot be written"):
+        cell.run(request(steps=400))
+    assert recorder.poll() is None
+    [marked] = processes.data.glob("*.open")
+    assert "cannot be written" in (marked / "FAULT").read_text()
+    resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert cell.run(request(steps=5)).lost == 0
 
 
 def test_recorder_killed_in_mid_episode_is_repaired(processes, ros) -> None:
