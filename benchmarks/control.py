@@ -40,7 +40,14 @@ def run(quick: bool = False) -> BenchResult:
                     [sys.executable, HERE / "beside" / "ros_statuses.py", NAMESPACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
                 say(f"an episode of {seconds} s")
-                episode = cell.run(EpisodeRequest(TASK, "random_watcher", ResetRequest("none"), steps=seconds * 10, record=False))
+                steps = 0
+                while steps < seconds * 10:
+                    # One that presses too hard ends on the force limit; the next goes on from there.
+                    left = seconds * 10 - steps
+                    episode = cell.run(EpisodeRequest(TASK, "random_watcher", ResetRequest("none"), steps=left, record=False))
+                    if episode.reason not in ("horizon", "force_limit"):
+                        break
+                    steps += max(1, episode.steps)
                 output, _ = listener.communicate(timeout=30)
             finally:
                 cell.close()
@@ -52,8 +59,8 @@ def run(quick: bool = False) -> BenchResult:
     failures = []
     if overruns >= OVERRUN_LIMIT:
         failures.append(f"{100 * overruns:.2f} % of the cycles ended late, to stay under {100 * OVERRUN_LIMIT:g} %")
-    if episode.steps < seconds * 10:
-        failures.append(f"the episode ended after {episode.steps} of {seconds * 10} steps: {episode.reason} (warm-up: {warm.reason})")
+    if steps < seconds * 10:
+        failures.append(f"ended after {steps} of {seconds * 10} steps: {episode.reason} (warm-up: {warm.reason})")
     return BenchResult(
         bench="control",
         ratio=MEDIAN_LIMIT / median,
@@ -64,7 +71,7 @@ def run(quick: bool = False) -> BenchResult:
             "cycle_p99": Measure(round(1e3 * max(s["p99"] for s in ends), 4), "ms"),
             "overruns": Measure(round(100 * overruns, 4), "%"),
             "seconds": Measure(seconds, "s"),
-            "steps": Measure(episode.steps, ""),
+            "steps": Measure(steps, ""),
         },
         failures=tuple(failures),
     )

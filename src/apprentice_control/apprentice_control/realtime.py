@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -114,6 +115,9 @@ class RealtimeLoop:
     def start(self) -> None:
         # The default of 5 ms would let another thread keep the interpreter for five of our periods.
         sys.setswitchinterval(1e-4)
+        # What is there by now stays: a full collection that walks it would hold the loop up for many periods.
+        gc.collect()
+        gc.freeze()
         self._thread.start()
 
     def stop(self, timeout: float = 2.0) -> None:
