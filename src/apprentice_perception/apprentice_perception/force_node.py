@@ -15,6 +15,7 @@ from apprentice_core.config import load_cell, load_robot
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_subscriber
+from apprentice_core.ros_template import BILLION, MessageTemplate
 from apprentice_core.streams import stamp_ns
 from apprentice_core.urdf import hand
 from apprentice_core.wrench import WrenchConfig
@@ -44,6 +45,11 @@ def _vector(name: str, value: Any, size: int) -> np.ndarray:
     return array
 
 
+def _set_wrench(m: WrenchStamped, runs: list[list[float]]) -> None:
+    f, t = m.wrench.force, m.wrench.torque
+    f.x, f.y, f.z, t.x, t.y, t.z = runs[0]
+
+
 class ForceNode(ApprenticeNode):
     """Subscribes wrench_raw, tool/pose and tared; publishes wrench with the stamps of the raw samples. Service: force/tare."""
 
@@ -60,7 +66,8 @@ class ForceNode(ApprenticeNode):
         self._simulated = self._lockstep
         self._newest = self._done = self._tare_at = 0
         self._faults: dict[str, bool] = {"saturated": False, "stuck": False}
-        self._message = WrenchStamped()
+        self._frame: str | None = None
+        self._template: MessageTemplate | None = None
         qos = sensor_subscriber(self._lockstep, depth=10)
         self._publisher = self.create_publisher(WrenchStamped, "wrench", sensor_publisher(s["rate"]))
         self._events = self.create_publisher(SafetyEvent, "safety/event", SPINE)
@@ -76,7 +83,9 @@ class ForceNode(ApprenticeNode):
         f, t = m.wrench.force, m.wrench.torque
         self._health.add(time.monotonic())
         self._newest = stamp_ns(m.header.stamp)
-        self._message.header.frame_id = m.header.frame_id
+        if m.header.frame_id != self._frame:
+            self._frame = m.header.frame_id
+            self._template = MessageTemplate(WrenchStamped(header=Header(frame_id=self._frame)), [6], _set_wrench)
         self._publish(self._pipeline.offer_wrench(self._newest, np.array([f.x, f.y, f.z, t.x, t.y, t.z])))
 
     def _on_pose(self, m: PoseStamped) -> None:
@@ -84,12 +93,9 @@ class ForceNode(ApprenticeNode):
         self._publish(self._pipeline.offer_pose(stamp_ns(m.header.stamp), np.array([q.x, q.y, q.z, q.w])))
 
     def _publish(self, samples: list[Sample]) -> None:
-        m = self._message
         for sample in samples:
-            m.header.stamp.sec, m.header.stamp.nanosec = divmod(sample.stamp, 1_000_000_000)
-            f, t = m.wrench.force, m.wrench.torque
-            f.x, f.y, f.z, t.x, t.y, t.z = sample.value.tolist()
-            self._publisher.publish(m)
+            assert self._template is not None
+            self._publisher.publish(self._template.fill(sample.stamp, sample.value))
         if samples:
             self._done = samples[-1].stamp
             self._watch()
@@ -100,7 +106,7 @@ class ForceNode(ApprenticeNode):
         for name, now in (("saturated", f.saturated), ("stuck", f.stuck and not self._simulated)):
             if now and not self._faults[name]:
                 event = SafetyEvent(code=f"sensor_{name}", stage="force_node", outcome="hold", message=f"wrist force sensor is {name}")
-                event.header.stamp = self._message.header.stamp
+                event.header.stamp.sec, event.header.stamp.nanosec = divmod(self._done, BILLION)
                 self._events.publish(event)
                 self.get_logger().error(event.message)
             self._faults[name] = bool(now)

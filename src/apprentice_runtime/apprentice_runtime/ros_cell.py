@@ -233,7 +233,8 @@ class RosCell:
                     raise ApprenticeError("episode_node is gone") from None
 
     def _ref(self, r: Any) -> EpisodeRef:
-        if r.message and (not r.episode_id or not r.path):
+        # An open folder is what a recorder leaves that could not go on (a full disk).
+        if r.message and (not r.episode_id or not r.path or r.path.endswith(".open")):
             raise ApprenticeError(r.message)
         return EpisodeRef(r.episode_id, r.path, r.steps, r.success, r.terminated, r.truncated, r.reason, r.lost)
 

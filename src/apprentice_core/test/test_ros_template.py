@@ -1,0 +1,35 @@
+"""A patched message is, byte for byte, what serialising it anew would give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import WrenchStamped
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+
+from apprentice_core.ros_template import MessageTemplate
+
+
+def set_joints(m: JointState, runs: list[list[float]]) -> None:
+    m.position, m.velocity, m.effort = runs
+
+
+@pytest.mark.parametrize("names", [["a"], ["right_j0", "right_j1", "x"]])
+def test_equals_serialising(names: list[str]) -> None:
+    rng, n = np.random.default_rng(0), len(names)
+    template = MessageTemplate(JointState(header=Header(frame_id="base"), name=names), [n, n, n], set_joints)
+    for stamp in (0, 1_795_265_018_751_832_375):
+        p, v, e = (rng.normal(size=n) for _ in range(3))
+        message = JointState(header=Header(frame_id="base"), name=names, position=p.tolist(), velocity=v.tolist(), effort=e.tolist())
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        assert template.fill(stamp, p, v, e) == serialize_message(message)
+
+
+def test_wrong_size_and_unknown_place_are_refused() -> None:
+    template = MessageTemplate(JointState(name=["a", "b"]), [2, 2, 2], set_joints)
+    with pytest.raises(ValueError, match="a run of"):
+        template.fill(1, np.zeros(3), np.zeros(2), np.zeros(2))
+    with pytest.raises(ValueError, match="not found once"):
+        MessageTemplate(WrenchStamped(), [6], lambda m, runs: None)
