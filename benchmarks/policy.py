@@ -1,7 +1,7 @@
 """From a tick to the published action in the policy node, with the demo's bundle, against the bare network call on the same observation.
 
-The bare calls come at the pace of the ticks: a call that follows another at once finds its weights in the cache and takes half the time,
-which no policy in a cell ever sees. That figure (`network_hot_median`) is reported beside.
+The bare calls come at the pace of the ticks: a call that follows another at once finds its weights in the cache and takes half the time
+or less, which no policy in a cell ever sees. That figure (`network_hot_median`) is reported beside.
 """
 
 from __future__ import annotations

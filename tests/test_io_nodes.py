@@ -22,8 +22,8 @@ from apprentice_core.cell_factory import choose_cameras, make_cell_spec
 from apprentice_core.cell_spec import cell_spec_to_json
 from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.images import decode_png, encode_png, to_record_size
-from apprentice_core.ros_images import to_time
 from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_subscriber
+from apprentice_core.ros_time import to_time
 from apprentice_core.urdf import hand
 from apprentice_core.wrench import GRAVITY
 from apprentice_interfaces.msg import Action, Tick

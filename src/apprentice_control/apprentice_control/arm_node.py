@@ -18,7 +18,7 @@ from apprentice_control.command_gate import CommandGate, Decision
 from apprentice_control.realtime import CycleStatistics, LatestValue, LoopCall, RealtimeLoop
 from apprentice_control.ros_arm_frames import FramePublisher
 from apprentice_control.ros_arm_state import StatePublisher
-from apprentice_control.ros_safety import SafetyPublisher, to_time
+from apprentice_control.ros_safety import SafetyPublisher
 from apprentice_control.state_sample import ArmSample, SceneSample
 from apprentice_core.cell_factory import choose_cameras, make_cell_spec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
@@ -27,6 +27,7 @@ from apprentice_core.errors import ApprenticeError, SafetyError
 from apprentice_core.paths import data_dir
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import COMMAND, LATCHED, SPINE
+from apprentice_core.ros_time import to_time
 from apprentice_core.urdf import hand
 from apprentice_interfaces.msg import Action, EstopRequest, Tick, TickMissing
 from apprentice_interfaces.srv import ResetScene

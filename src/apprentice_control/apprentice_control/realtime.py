@@ -94,13 +94,13 @@ class RealtimeLoop:
     A late cycle is followed at once by the next ones, up to `catch_up` of them, so that a short stall costs no time of the
     body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. An exception in the body
     ends the loop and is handed to `on_error` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the
-    thread; AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling. SafetyError, through
+    thread, and one below it for the process's main thread until `stop`; AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling. SafetyError, through
     `on_error`, where a priority that was asked for is not permitted.
     """
 
     def __init__(
         self, period: float, body: Callable[[], None], on_error: Callable[[BaseException], None], catch_up: int = 10,
-        priority: int = AUTO_PRIORITY,
+        priority: int = 0,
     ):
         self.period_ns = round(period * 1e9)
         self._priority = priority
@@ -109,7 +109,7 @@ class RealtimeLoop:
         self.scheduling = "the system's"
         """once started: what the thread runs under"""
         self._stop = threading.Event()
-        self._rebase = False
+        self._rebase = self._raised = False
         self._thread = threading.Thread(target=self._run, name="realtime-loop", daemon=True)
 
     def start(self) -> None:
@@ -125,6 +125,9 @@ class RealtimeLoop:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
+        if self._raised:
+            os.sched_setscheduler(os.getpid(), os.SCHED_OTHER, os.sched_param(0))
+            self._raised = False
 
     @property
     def alive(self) -> bool:
@@ -148,7 +151,7 @@ class RealtimeLoop:
             raise SafetyError(
                 f"SCHED_FIFO priority {priority} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
             ) from error
-        self.scheduling = f"SCHED_FIFO {priority}"
+        self.scheduling, self._raised = f"SCHED_FIFO {priority}", True
 
     def _run(self) -> None:
         clock, period = time.monotonic_ns, self.period_ns

@@ -10,36 +10,17 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
 
 from apprentice_control.state_sample import ArmSample, SceneSample
 from apprentice_core.config import RobotProfile
 from apprentice_core.ros_qos import SPINE, sensor_publisher
-from apprentice_core.ros_template import BILLION, MessageTemplate
+from apprentice_core.ros_template import joint_state_template, pose_template, twist_template, wrench_template
+from apprentice_core.ros_time import BILLION
 from apprentice_interfaces.msg import ObjectStates, SceneState
 
 
 def _floats(values: np.ndarray) -> array[float]:
     return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
-
-
-def _set_joints(m: JointState, runs: list[list[float]]) -> None:
-    m.position, m.velocity, m.effort = runs
-
-
-def _set_pose(m: PoseStamped, runs: list[list[float]]) -> None:
-    p, q = m.pose.position, m.pose.orientation
-    p.x, p.y, p.z, q.x, q.y, q.z, q.w = runs[0]
-
-
-def _set_twist(m: TwistStamped, runs: list[list[float]]) -> None:
-    v, w = m.twist.linear, m.twist.angular
-    v.x, v.y, v.z, w.x, w.y, w.z = runs[0]
-
-
-def _set_wrench(m: WrenchStamped, runs: list[list[float]]) -> None:
-    f, t = m.wrench.force, m.wrench.torque
-    f.x, f.y, f.z, t.x, t.y, t.z = runs[0]
 
 
 class StatePublisher:
@@ -50,13 +31,10 @@ class StatePublisher:
         scene_events: PublisherEventCallbacks | None = None,
     ):
         qos = sensor_publisher(rate)
-        base = Header(frame_id=robot.base_frame)
-        arm, grip = len(robot.arm_joints), len(robot.gripper.joints)
-        self._joints = MessageTemplate(JointState(header=base, name=list(robot.arm_joints)), [arm] * 3, _set_joints)
-        self._gripper = MessageTemplate(JointState(header=base, name=list(robot.gripper.joints)), [grip] * 3, _set_joints)
-        self._pose = MessageTemplate(PoseStamped(header=base), [7], _set_pose)
-        self._twist = MessageTemplate(TwistStamped(header=base), [6], _set_twist)
-        self._wrench = MessageTemplate(WrenchStamped(header=Header(frame_id=wrench_frame)), [6], _set_wrench)
+        self._joints = joint_state_template(robot.base_frame, robot.arm_joints)
+        self._gripper = joint_state_template(robot.base_frame, robot.gripper.joints)
+        self._pose, self._twist = pose_template(robot.base_frame), twist_template(robot.base_frame)
+        self._wrench = wrench_template(wrench_frame)
         self._joints_out = node.create_publisher(JointState, "joint_states", qos)
         self._gripper_out = node.create_publisher(JointState, "gripper/joint_states", qos)
         self._pose_out = node.create_publisher(PoseStamped, "tool/pose", qos)

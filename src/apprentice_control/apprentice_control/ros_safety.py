@@ -6,7 +6,6 @@ import time
 from array import array
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from apprentice_control.arm_command import AppliedRecord
@@ -15,13 +14,8 @@ from apprentice_control.arm_loop import ArmLoop
 from apprentice_control.estop import EstopLatch
 from apprentice_control.realtime import LoopTiming
 from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.ros_time import to_time
 from apprentice_interfaces.msg import Applied, EstopState, SafetyEvent, SafetyStatus, Stage
-
-BILLION = 1_000_000_000
-
-
-def to_time(ns: int) -> Time:
-    return Time(sec=ns // BILLION, nanosec=ns % BILLION)
 
 
 def _float32(values: np.ndarray) -> array[float]:

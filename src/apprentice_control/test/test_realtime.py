@@ -129,6 +129,7 @@ def test_a_priority_is_taken_or_said_to_be_refused():
     assert done.wait(5)
     loop.stop()
     assert policies[:1] == [os.SCHED_FIFO] or "not permitted" in str(seen[0])
+    assert os.sched_getscheduler(os.getpid()) == os.SCHED_OTHER, "the main thread is given back"
 
 
 def test_a_call_hands_its_error_back():

@@ -10,13 +10,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from apprentice_core.camera_model import CameraModel
 
-BILLION = 1_000_000_000
-
-
-def to_time(ns: int) -> Time:
-    """Nanoseconds -> builtin_interfaces/Time."""
-    return Time(sec=ns // BILLION, nanosec=ns % BILLION)
-
 
 def _encoding(image: np.ndarray) -> str:
     if image.dtype == np.uint16:

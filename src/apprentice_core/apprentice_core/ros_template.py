@@ -7,9 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
 
-BILLION = 1_000_000_000
+from apprentice_core.ros_time import BILLION
+
 STAMP_AT = 4
 """a header's stamp comes first, after the four bytes that name the encoding"""
 
@@ -42,3 +46,42 @@ class MessageTemplate:
                 raise ValueError(f"a run of {run.shape} where {view.shape} belongs")
             view[:] = run
         return bytes(self._raw)
+
+
+def joint_state_template(frame: str, names: Sequence[str]) -> MessageTemplate:
+    """Runs: position, velocity, effort, one number a joint."""
+
+    def set_runs(m: JointState, runs: list[list[float]]) -> None:
+        m.position, m.velocity, m.effort = runs
+
+    return MessageTemplate(JointState(header=Header(frame_id=frame), name=list(names)), [len(names)] * 3, set_runs)
+
+
+def pose_template(frame: str) -> MessageTemplate:
+    """Run: xyz, xyzw."""
+
+    def set_runs(m: PoseStamped, runs: list[list[float]]) -> None:
+        p, q = m.pose.position, m.pose.orientation
+        p.x, p.y, p.z, q.x, q.y, q.z, q.w = runs[0]
+
+    return MessageTemplate(PoseStamped(header=Header(frame_id=frame)), [7], set_runs)
+
+
+def twist_template(frame: str) -> MessageTemplate:
+    """Run: linear, angular."""
+
+    def set_runs(m: TwistStamped, runs: list[list[float]]) -> None:
+        v, w = m.twist.linear, m.twist.angular
+        v.x, v.y, v.z, w.x, w.y, w.z = runs[0]
+
+    return MessageTemplate(TwistStamped(header=Header(frame_id=frame)), [6], set_runs)
+
+
+def wrench_template(frame: str) -> MessageTemplate:
+    """Run: force, torque."""
+
+    def set_runs(m: WrenchStamped, runs: list[list[float]]) -> None:
+        f, t = m.wrench.force, m.wrench.torque
+        f.x, f.y, f.z, t.x, t.y, t.z = runs[0]
+
+    return MessageTemplate(WrenchStamped(header=Header(frame_id=frame)), [6], set_runs)

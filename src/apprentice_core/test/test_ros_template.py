@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from geometry_msgs.msg import WrenchStamped
-from rclpy.serialization import serialize_message
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from apprentice_core.ros_template import MessageTemplate
+from apprentice_core.ros_template import MessageTemplate, joint_state_template, pose_template, twist_template, wrench_template
 
 
 def set_joints(m: JointState, runs: list[list[float]]) -> None:
@@ -25,6 +28,18 @@ def test_equals_serialising(names: list[str]) -> None:
         message = JointState(header=Header(frame_id="base"), name=names, position=p.tolist(), velocity=v.tolist(), effort=e.tolist())
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         assert template.fill(stamp, p, v, e) == serialize_message(message)
+
+
+@pytest.mark.parametrize(("make", "sizes"), [
+    (pose_template, [7]), (twist_template, [6]), (wrench_template, [6]), (lambda f: joint_state_template(f, ["a", "bc"]), [2, 2, 2]),
+])
+def test_numbers_come_back_in_their_places(make: Callable[[str], MessageTemplate], sizes: list[int]) -> None:
+    kinds = {pose_template: PoseStamped, twist_template: TwistStamped, wrench_template: WrenchStamped}
+    runs = [np.arange(n) + 10.0 * i for i, n in enumerate(sizes)]
+    message = deserialize_message(make("tool").fill(3_000_000_007, *runs), kinds.get(make, JointState))
+    assert (message.header.frame_id, message.header.stamp.sec, message.header.stamp.nanosec) == ("tool", 3, 7)
+    values = [float(x) for x in re.findall(r"-?\d+\.\d+", str(message))]
+    assert values == np.concatenate(runs).tolist()
 
 
 def test_wrong_size_and_unknown_place_are_refused() -> None:

@@ -13,9 +13,10 @@ from apprentice_core.camera_model import CameraModel, load_calibration
 from apprentice_core.config import load_cell
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.images import encode_png, to_record_size
-from apprentice_core.ros_images import camera_info, compressed_image, raw_image, to_time
+from apprentice_core.ros_images import camera_info, compressed_image, raw_image
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, sensor_publisher
+from apprentice_core.ros_time import to_time
 from apprentice_perception.frame_sources import open_source
 from apprentice_perception.stream_health import ERROR, StreamHealth
 

@@ -15,7 +15,8 @@ from apprentice_core.config import load_cell, load_robot
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_subscriber
-from apprentice_core.ros_template import BILLION, MessageTemplate
+from apprentice_core.ros_template import MessageTemplate, wrench_template
+from apprentice_core.ros_time import to_time
 from apprentice_core.streams import stamp_ns
 from apprentice_core.urdf import hand
 from apprentice_core.wrench import WrenchConfig
@@ -43,11 +44,6 @@ def _vector(name: str, value: Any, size: int) -> np.ndarray:
     if array.shape != (size,) or not np.isfinite(array).all():
         raise ApprenticeError(f"force_node: parameter {name!r}: must be {size} finite numbers")
     return array
-
-
-def _set_wrench(m: WrenchStamped, runs: list[list[float]]) -> None:
-    f, t = m.wrench.force, m.wrench.torque
-    f.x, f.y, f.z, t.x, t.y, t.z = runs[0]
 
 
 class ForceNode(ApprenticeNode):
@@ -85,7 +81,7 @@ class ForceNode(ApprenticeNode):
         self._newest = stamp_ns(m.header.stamp)
         if m.header.frame_id != self._frame:
             self._frame = m.header.frame_id
-            self._template = MessageTemplate(WrenchStamped(header=Header(frame_id=self._frame)), [6], _set_wrench)
+            self._template = wrench_template(self._frame)
         self._publish(self._pipeline.offer_wrench(self._newest, np.array([f.x, f.y, f.z, t.x, t.y, t.z])))
 
     def _on_pose(self, m: PoseStamped) -> None:
@@ -106,7 +102,7 @@ class ForceNode(ApprenticeNode):
         for name, now in (("saturated", f.saturated), ("stuck", f.stuck and not self._simulated)):
             if now and not self._faults[name]:
                 event = SafetyEvent(code=f"sensor_{name}", stage="force_node", outcome="hold", message=f"wrist force sensor is {name}")
-                event.header.stamp.sec, event.header.stamp.nanosec = divmod(self._done, BILLION)
+                event.header.stamp = to_time(self._done)
                 self._events.publish(event)
                 self.get_logger().error(event.message)
             self._faults[name] = bool(now)

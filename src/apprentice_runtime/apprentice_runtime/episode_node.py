@@ -20,6 +20,7 @@ from apprentice_core.config import RobotProfile, load_cell, load_robot, load_tas
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.ros_time import to_time
 from apprentice_core.streams import JointNames
 from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.msg import (
@@ -47,7 +48,6 @@ from apprentice_runtime.ros_convert import (
     reward_from_msg,
     step_to_msg,
     tick_to_msg,
-    to_time,
 )
 from apprentice_runtime.ros_readiness import Readiness
 from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, take_raw

@@ -9,10 +9,11 @@ from std_msgs.msg import String
 
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import COMMAND, LATCHED, SPINE
+from apprentice_core.ros_time import to_time
 from apprentice_interfaces.msg import Action, SafetyEvent, Tick
 from apprentice_interfaces.srv import TakeControl
 from apprentice_runtime.mux import Control, Mux
-from apprentice_runtime.ros_convert import action_from_msg, action_to_msg, to_time
+from apprentice_runtime.ros_convert import action_from_msg, action_to_msg
 from apprentice_runtime.tick import Answer
 
 SOURCES = ["policy", "lift_expert", "pick_place_expert", "random_watcher", "reset", "residual", "external", "teleop"]

@@ -14,10 +14,11 @@ from apprentice_core.errors import ConfigError
 from apprentice_core.reward import RewardResult, RewardSource
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.ros_time import to_time
 from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_interfaces.msg import Applied, Reward, Tick
 from apprentice_runtime.reward_tracker import RewardTracker
-from apprentice_runtime.ros_convert import floats, from_floats, tick_from_msg, to_time
+from apprentice_runtime.ros_convert import floats, from_floats, tick_from_msg
 from apprentice_runtime.ros_source import PATIENCE, RETRY, PrivilegedTap
 from apprentice_runtime.ros_streams import StreamTaps
 from apprentice_runtime.tick import TickPlan

@@ -28,6 +28,7 @@ from apprentice_core.spaces import Observation
 from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.srv import EndEpisode, LoadBundle
 from apprentice_runtime.ros_stepper import RosStepper
+from apprentice_store.bag_writer import OPEN
 
 Progress = Callable[[str, str, int], None]
 
@@ -234,7 +235,7 @@ class RosCell:
 
     def _ref(self, r: Any) -> EpisodeRef:
         # An open folder is what a recorder leaves that could not go on (a full disk).
-        if r.message and (not r.episode_id or not r.path or r.path.endswith(".open")):
+        if r.message and (not r.episode_id or not r.path or r.path.endswith(OPEN)):
             raise ApprenticeError(r.message)
         return EpisodeRef(r.episode_id, r.path, r.steps, r.success, r.terminated, r.truncated, r.reason, r.lost)
 

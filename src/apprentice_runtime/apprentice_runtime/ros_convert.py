@@ -13,15 +13,12 @@ from builtin_interfaces.msg import Time
 
 from apprentice_core.assembler import Part
 from apprentice_core.episode import EpisodeContext, Segment
+from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import ActionSpace
 from apprentice_core.streams import stamp_ns
 from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObservationPart, Reward, Step, Tick
 from apprentice_interfaces.msg import Segment as SegmentMsg
 from apprentice_runtime.tick import EMPTY, Answer, AppliedAnswer, EventData, RewardAnswer, StepData, TickPlan
-
-
-def to_time(nanoseconds: int) -> Time:
-    return Time(sec=int(nanoseconds // 1_000_000_000), nanosec=int(nanoseconds % 1_000_000_000))
 
 
 def wall_time() -> Time:

@@ -70,7 +70,8 @@ def _ignore(_: Any) -> None:
 
 
 class StreamTaps:
-    """Taps on the streams of a cell. The arrival of streams in `wake` (few and slow ones: cameras) calls `on_wake` while `awake`."""
+    """Taps on the streams of a cell. The arrival of streams in `wake` (few and slow ones: cameras) calls `on_wake` while `awake`
+    (under LeanExecutor; another executor never sees a PolledGroup)."""
 
     def __init__(
         self, node: Node, streams: Sequence[StreamSpec], robot: JointNames, lockstep: bool, wake: Sequence[str] = (), on_wake: Any = None,
