@@ -92,10 +92,10 @@ class RealtimeLoop:
     """Calls `body` every `period` seconds by absolute deadlines of the steady clock.
 
     A late cycle is followed at once by the next ones, up to `catch_up` of them, so that a short stall costs no time of the
-    body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. An exception in the body
-    ends the loop and is handed to `on_error` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the
-    thread, and one below it for the process's main thread until `stop`; AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling. SafetyError, through
-    `on_error`, where a priority that was asked for is not permitted.
+    body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. An exception in the body ends
+    the loop and is handed to `on_error` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the
+    thread, and one below it for the process's main thread until `stop`; AUTO_PRIORITY takes one where the system permits it, 0
+    leaves the system's scheduling. SafetyError, through `on_error`, where a priority that was asked for is not permitted.
     """
 
     def __init__(
