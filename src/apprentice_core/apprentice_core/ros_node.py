@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
@@ -22,9 +23,15 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
+from std_msgs.msg import String
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_executor import LeanExecutor
+from apprentice_core.ros_qos import LATCHED
+
+MATCHED_TOPIC = "matched"
+LOOK_AT_MATCHES = 0.1
+"""every node looks so often whether other subscriptions hear it, s (ours)"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,10 @@ class ApprenticeNode(Node):
                 raise ApprenticeError(f"{name}: parameter {p.name!r}: {value!r} is not one of {', '.join(p.choices)}")
             self.settings[p.name] = value
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._matched_publisher = self.create_publisher(String, MATCHED_TOPIC, LATCHED)
+        self._matched: dict[str, int] = {}
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.steady_timer(LOOK_AT_MATCHES, self._tell_matched)
         self.exit_code = 0
         self._stop = threading.Event()
 
@@ -87,6 +97,13 @@ class ApprenticeNode(Node):
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+    def _tell_matched(self) -> None:
+        """Discovery goes pair by pair: a third node may see two others before they see each other, so each says for itself."""
+        matched = {p.topic_name: p.get_subscription_count() for p in self.publishers if p is not self._matched_publisher}
+        if matched != self._matched:
+            self._matched = matched
+            self._matched_publisher.publish(String(data=json.dumps({"node": self.get_fully_qualified_name(), "subscriptions": matched})))
 
     def request_stop(self, exit_code: int = 0) -> None:
         """Ends the node's main loop from any callback or thread."""

@@ -283,8 +283,9 @@ class EpisodeMachine:
 
     def _settle(self) -> Script:
         """Waits for a complete, still observation; a standing world is moved on while one is lacking."""
-        for attempt in range(20):
-            deadline = self._now + (self.rules.run.answer_timeout if attempt else 3 * self.rules.run.period)
+        for attempt in range(7):
+            # The waits grow: a slow camera is waited for, and a message that never comes costs little.
+            deadline = self._now + 3 * self.rules.run.period * 2.0**attempt
             yield lambda: self.ports.settled() or self._now > deadline or bool(self._cancelled)  # noqa: B023 - read before the next turn
             if self._cancelled:
                 raise _Failed(self._cancelled)

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Sequence
 
 from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from std_msgs.msg import String
 
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC
+from apprentice_core.ros_node import MATCHED_TOPIC
+from apprentice_core.ros_qos import STATIC
 from apprentice_runtime.episode_machine import Goal
-
-GETTING_TO_KNOW = 0.5
-"""no endpoint of the spine may be younger than this when an episode begins, s (ours)"""
 
 
 class Readiness:
-    """`lacks` says in words who is missing. Newcomers have found this node before they have found each other, so who has just come is
-    given a moment; `newcomers` is True after a call that met some."""
+    """`lacks` says in words who is missing or does not yet hear whom; `newcomers` is True after a call that met some."""
 
     def __init__(self, node: Node, rewards: Sequence[str], reset_source: str):
         self._node, self._rewards, self._reset_source = node, tuple(rewards), reset_source
         self._met: frozenset[bytes] = frozenset()
-        self._met_at = 0.0
+        self._matched: dict[str, dict[str, int]] = {}
         self.newcomers = False
+        node.create_subscription(String, MATCHED_TOPIC, self._on_matched, STATIC)
 
     def lacks(self, goal: Goal, streams: Sequence[str]) -> str:
         """'' when source, rewards, mux, arm and (if asked to record) a recorder are there, listen to what they need, and have met."""
         self.newcomers = False
-        driving = goal.source.split("+")
-        resets = [self._reset_source] if goal.reset_mode in ("robot", "full") else []
+        drivers = self._drivers(goal)
         # A node that is still being built may speak before it listens. Sources and rewards of ours do not: what they listen to is theirs.
         for who, speaks, hears in (
-            *((name, f"action/{name}", ("tick",)) for name in (*driving[:1], *resets)),
+            *((name, f"action/{name}", ("tick",)) for name in drivers),
             *((f"reward {name}", f"reward/{name}", ("tick",)) for name in self._rewards),
-            ("mux", "action", ("tick", *(f"action/{name}" for name in (*driving[:1], *resets)))),
+            ("mux", "action", ("tick", *(f"action/{name}" for name in drivers))),
             ("arm", "applied", ("tick", "tick_missing", "action")),
         ):
             lacking = self._deaf(who, speaks, hears)
@@ -47,7 +48,18 @@ class Readiness:
             )
             if lacking:
                 return lacking
-        return self._strangers(goal, streams)
+        return self._unheard(goal, streams)
+
+    def _on_matched(self, message: String) -> None:
+        try:
+            told = json.loads(message.data)
+            self._matched[str(told["node"])] = {str(topic): int(count) for topic, count in told["subscriptions"].items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._node.get_logger().warning(f"{MATCHED_TOPIC}: not understood: {error}")
+
+    def _drivers(self, goal: Goal) -> tuple[str, ...]:
+        """Action sources of this episode and of its reset; a residual is asked for by the mux and may be silent."""
+        return (goal.source.split("+")[0], *((self._reset_source,) if goal.reset_mode in ("robot", "full") else ()))
 
     def _deaf(self, who: str, speaks: str, hears: Sequence[str]) -> str:
         """'' when a node that publishes `speaks` subscribes to each of `hears`."""
@@ -60,12 +72,25 @@ class Readiness:
                 return f"the {who} does not listen to {topic} yet"
         return ""
 
-    def _strangers(self, goal: Goal, streams: Sequence[str]) -> str:
+    def _unheard(self, goal: Goal, streams: Sequence[str]) -> str:
+        """'' when every node of ours that publishes what an episode lives on has said that all who listen to it hear it."""
         node = self._node
-        topics = ("tick", "episode/event", "action", "applied", *(f"action/{s}" for s in goal.source.split("+")), *streams)
-        ends = frozenset(
-            bytes(i.endpoint_gid) for t in topics for i in (*node.get_publishers_info_by_topic(t), *node.get_subscriptions_info_by_topic(t))
-        )
+        topics = ("tick", "tick_missing", "episode/event", "action", "applied", *(f"action/{s}" for s in self._drivers(goal)), *streams)
+        ends: set[bytes] = set()
+        unheard = ""
+        for topic in topics:
+            publishers, subscriptions = node.get_publishers_info_by_topic(topic), node.get_subscriptions_info_by_topic(topic)
+            ends |= {bytes(e.endpoint_gid) for e in (*publishers, *subscriptions)}
+            for p in publishers:
+                listeners = sum(_compatible(p, s) for s in subscriptions)
+                told = self._matched.get(f"{p.node_namespace.rstrip('/')}/{p.node_name}", {})
+                # A driver that is not of this suite says nothing; at least its own discovery has had the time of ours.
+                if told and told.get(node.resolve_topic_name(topic), 0) < listeners:
+                    unheard = unheard or f"{p.node_name} has not met all who listen to {topic}"
         if not ends <= self._met:
-            self._met, self._met_at, self.newcomers = ends, time.monotonic(), True
-        return "the nodes are still finding each other" if time.monotonic() - self._met_at < GETTING_TO_KNOW else ""
+            self._met, self.newcomers = frozenset(ends), True
+        return unheard
+
+
+def _compatible(publisher: TopicEndpointInfo, subscription: TopicEndpointInfo) -> bool:
+    return bool(qos_check_compatible(publisher.qos_profile, subscription.qos_profile)[0] != QoSCompatibility.ERROR)
