@@ -75,7 +75,10 @@ class Readiness:
     def _unheard(self, goal: Goal, streams: Sequence[str]) -> str:
         """'' when every node of ours that publishes what an episode lives on has said that all who listen to it hear it."""
         node = self._node
-        topics = ("tick", "tick_missing", "episode/event", "action", "applied", *(f"action/{s}" for s in self._drivers(goal)), *streams)
+        topics = (
+            "tick", "tick_missing", "episode/event", "action", "applied", *(f"action/{s}" for s in self._drivers(goal)),
+            *(f"reward/{r}" for r in self._rewards), *streams, "privileged/objects",
+        )
         ends: set[bytes] = set()
         unheard = ""
         for topic in topics:
