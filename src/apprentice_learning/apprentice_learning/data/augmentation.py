@@ -16,7 +16,7 @@ def random_shift(images: np.ndarray, pixels: int, generator: np.random.Generator
 
 
 def colour_jitter(images: np.ndarray, brightness: float, contrast: float, generator: np.random.Generator) -> np.ndarray:
-    """uint8 [B, H, W, C] -> the same shape: each image c (x - 128) + 128 + 255 b, clipped, with c in 1 -/+ contrast, b in -/+ brightness."""
+    """uint8 [B, H, W, C] -> the same: each image c (x - 128) + 128 + 255 b, clipped; c in 1 -/+ contrast, b in -/+ brightness."""
     c = generator.uniform(1.0 - contrast, 1.0 + contrast, (len(images), 1))
     b = generator.uniform(-brightness, brightness, (len(images), 1))
     # A table of 256 values an image: one look-up a pixel instead of arithmetic in floating point.

@@ -56,7 +56,7 @@ def find_model(data: Path, task: str, model: str = "") -> Path:
     known = list_models(data, task)
     if not model:
         if not known:
-            raise ApprenticeError(f"{models_folder(data, task)}: no reward model of task {task!r}; run `apprentice reward-train {task}` first")
+            raise ApprenticeError(f"{models_folder(data, task)}: no reward model of {task!r}; first run `apprentice reward-train {task}`")
         return known[-1]
     if _ID.fullmatch(model):
         for folder in known:

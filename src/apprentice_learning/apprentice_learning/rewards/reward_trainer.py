@@ -51,7 +51,8 @@ class RewardTrainer:
         self.network = RewardNetwork(data.specs, config.network())
         self.sampler = SketchSampler(data, self.network.inputs, config, seed)
         self._fit_normaliser()
-        self.network.to(self.device, memory_format=torch.channels_last)
+        # Weights stay in plain memory order: fused Adam walks a weight and its moments side by side, and a checkpoint restores plain moments.
+        self.network.to(self.device)
         self.optimiser = adam(self.network.parameters(), config.learning_rate)
         self.step = self.best_step = self.stale = 0
         self.best: dict[str, float] = {}
@@ -62,7 +63,8 @@ class RewardTrainer:
     @property
     def config_hash(self) -> str:
         """Of all that decides the numbers; `steps` may grow between runs, logging and checkpoints do not matter."""
-        fields = self.config.model_dump(mode="json", exclude={"steps", "log_every", "checkpoint_every", "keep_checkpoints", "name", "members"})
+        free = {"steps", "log_every", "checkpoint_every", "keep_checkpoints", "name", "members"}
+        fields = self.config.model_dump(mode="json", exclude=free)
         ids = [s.sequence_id for s in self.data.sketches.sketches]
         return hashlib.sha256(json.dumps([fields, self.member, ids, self.data.manifest], sort_keys=True).encode()).hexdigest()[:16]
 

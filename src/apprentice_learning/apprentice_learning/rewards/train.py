@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -75,8 +76,7 @@ def train_reward(
         held = len({c.episode_id for c in trainer.sampler.validation})
         if resume:
             trainer.resume()
-        what = f"reward model {member + 1} of {config.members}"
-        result.members.append(trainer.run(lambda done, total, metrics, what=what: progress(what, done, total, metrics)))
+        result.members.append(trainer.run(partial(progress, f"reward model {member + 1} of {config.members}")))
         if result.members[-1].stopped:
             result.stopped = True
             return result
@@ -89,7 +89,8 @@ def train_reward(
         built, networks, name=config.name, task=config.task, config=config.model_dump(mode="json"),
         lineage={
             "annotation_revision": result.revision, "manifest": sketched.manifest, "query": where,
-            "sketches": [s.sequence_id for s in sketched.sketches.sketches], "annotators": sorted({s.user for s in sketched.sketches.sketches}),
+            "sketches": [s.sequence_id for s in sketched.sketches.sketches],
+            "annotators": sorted({s.user for s in sketched.sketches.sketches}),
             "sketches_refused": result.refused, "episodes": result.episodes, "episodes_held_out": held,
             "episodes_skipped": list(result.skipped), "seed": config.seed, "steps": [m.best_step for m in result.members],
             "metrics": result.metrics,

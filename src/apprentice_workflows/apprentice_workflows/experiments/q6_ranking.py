@@ -69,7 +69,9 @@ def annotate(data: Path, settings: Q6Settings) -> None:
                     store.catalogue.add_reward_sequence(row.episode_id, f"{TASK}_{kind}", values, kind)
 
 
-def train_cell(data: Path, out: Path, loss: Loss, kind: str, seed: int, settings: Q6Settings, progress: Callable[..., None]) -> dict[str, Any]:
+def train_cell(
+    data: Path, out: Path, loss: Loss, kind: str, seed: int, settings: Q6Settings, progress: Callable[..., None]
+) -> dict[str, Any]:
     """Trains one model; its held-out episodes are judged by the plain curves. {episode id: [pairs in order, pairs]}."""
     from apprentice_core.config import load_task
     from apprentice_learning.rewards.config import RewardTrainConfig
@@ -105,8 +107,7 @@ def train_cell(data: Path, out: Path, loss: Loss, kind: str, seed: int, settings
 
 
 def interval(per_run: list[dict[str, list[int]]]) -> tuple[float, float]:
-    """95 % bootstrap of the pooled pair accuracy. Pairs of an episode and episodes of a seed's model are not independent, so (seed, episode)
-    is drawn, not pairs."""
+    """95 % bootstrap of the pooled pair accuracy. The pairs of an episode are not independent, so (seed, episode) is drawn, not pairs."""
     cells = np.array([counts for run in per_run for counts in run.values() if counts[1]], dtype=np.float64)
     rng = np.random.default_rng(0)
     drawn = cells[rng.integers(0, len(cells), (4000, len(cells)))].sum(axis=1)
@@ -158,7 +159,7 @@ def q6_ranking(out: Path, data: Path, settings: Q6Settings, commit: str, progres
             cells.append({
                 "name": f"{loss}, {kind} sketches", "successes": ordered, "trials": pairs, "low": low, "high": high, "paper": None,
                 "pair_accuracy": ordered / pairs, "by_seed": [r["pair_accuracy"] for r in found],
-                "success_precision": [r.get("success_precision") for r in found], "success_recall": [r.get("success_recall") for r in found],
+                **{k: [r.get(k) for r in found] for k in ("success_precision", "success_recall")},
             })
         drops[loss] = loss_interval({kind: [r["episodes"] for r in runs[loss, kind]] for kind in SKETCHES})
     result = {
