@@ -20,13 +20,15 @@ from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_learning.data.store_columns import StoreColumns
 from apprentice_learning.data.view import View
 from apprentice_learning.networks.observation import NetworkConfig
-from apprentice_learning.rewards import engines
+from apprentice_learning.rewards import engines, scoring
 from apprentice_learning.rewards.bundles import write_reward
 from apprentice_learning.rewards.delusions import DelusionFinder, sustained
 from apprentice_learning.rewards.relabel import Relabeller, relabel
 from apprentice_learning.rewards.reward_network import RewardNetwork
 from apprentice_learning.rewards.sketch_reward import SketchReward
+from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.predictions import Predictions
+from apprentice_store.replay_cache import ReplayCache
 from apprentice_store.store import Store
 from apprentice_store.testing import child_environment, make_episode, make_spec
 
@@ -86,6 +88,23 @@ def test_every_frame_of_every_episode_is_scored_once(bags, tmp_path):
         assert len(known.of("reach", ids[0], revision)) == 5 and known.models("reach", revision) == ids[:1]
     with pytest.raises(ApprenticeError, match="learned task 'reach', not 'lift'"):
         relabel(data, "lift", bundle)
+
+
+def test_frames_that_a_cache_holds_are_not_decoded_again(bags, tmp_path, monkeypatch):
+    data, made = bags
+    with Store(data) as store:
+        store.trim(made[4].episode_id, 1, 3)
+        ReplayCache.build(store, store.manifest(), names=(CAMERA, POSE))
+    decoded = []
+    monkeypatch.setattr(scoring, "EpisodeReader", lambda path: decoded.append(path) or EpisodeReader(path))
+    bundle = model(tmp_path)
+    assert relabel(data, "reach", bundle).episodes == 5
+    assert decoded == [made[4].path], "a trimmed episode is not whole in the cache"
+    check(data, made, bundle)
+    for column in data.glob("cache/*/*.npy"):
+        column.write_bytes(b"torn")
+    assert relabel(data, "reach", model(tmp_path, 1)).episodes == 5 and len(decoded) == 6
+    check(data, made, model(tmp_path, 1))
 
 
 def test_damaged_deleted_and_foreign_bags_are_skipped_and_counted(bags, tmp_path):

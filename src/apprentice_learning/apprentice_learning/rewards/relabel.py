@@ -12,6 +12,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.rewards.bundles import read_reward
 from apprentice_learning.rewards.engines import Engine, make_engine
 from apprentice_learning.rewards.scoring import Job
+from apprentice_store.cached_frames import CachedFrames, cached_frames
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.predictions import Predictions
 from apprentice_store.store import Store
@@ -49,11 +50,12 @@ class Relabeller:
 
     def __init__(self, store: Store, task: str, bundle: Path, where: str = EPISODES):
         """BundleError for a wrong bundle, ApprenticeError for a model of another task."""
-        manifest, _, model_id = read_reward(bundle)
+        manifest, members, model_id = read_reward(bundle)
         if manifest.network["task"] != task:
             raise ApprenticeError(f"{bundle}: learned task {manifest.network['task']!r}, not {task!r}")
         self.store, self.task, self.bundle, self.where = store, task, bundle, where
         self.predictions = Predictions(store)
+        self.inputs = members[0].inputs
         self.result = RelabelResult(task, model_id)
         self._stop = threading.Event()
 
@@ -76,7 +78,8 @@ class Relabeller:
         """Scores all that is due."""
         begun, spent = time.monotonic(), self.result.wall_s
         rows = {r.episode_id: r for r in self.due()}
-        jobs = (Job(r.episode_id, self.store.path(r.episode_id), r.hash) for r in list(rows.values()) if not self.stopped)
+        cached = cached_frames(self.store, rows.values(), self.inputs)
+        jobs = (self._job(r, cached.get(r.episode_id)) for r in list(rows.values()) if not self.stopped)
         for done, scored in enumerate(engine.run(jobs), start=1):
             row = rows[scored.episode_id]
             try:
@@ -93,6 +96,9 @@ class Relabeller:
                 break
         self.result.stopped = self.stopped
         return self.result
+
+    def _job(self, row: EpisodeRow, cached: CachedFrames | None) -> Job:
+        return Job(row.episode_id, self.store.path(row.episode_id), row.hash, cached)
 
     def watch(self, engine: Engine, progress: Progress = lambda done, total, result: None, period: float = WATCH_PERIOD) -> RelabelResult:
         """`once`, and again whenever episodes have come, until `stop`."""

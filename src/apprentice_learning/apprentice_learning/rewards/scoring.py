@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,20 +11,24 @@ from pathlib import Path
 import numpy as np
 
 from apprentice_core.errors import ApprenticeError, BagError
+from apprentice_core.spaces import ArraySpec
 from apprentice_learning.rewards.sketch_reward import SketchReward
 from apprentice_store.bag_reader import EpisodeReader
+from apprentice_store.cached_frames import CachedFrames
 
+log = logging.getLogger(__name__)
 AHEAD = 2
 """bags that are decoded while the model is busy with another (ours)"""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A bag to score; `hash` is what the catalogue says of it."""
+    """A bag to score; `hash` is what the catalogue says of it, `cached` where its frames lie decoded already."""
 
     episode_id: str
     path: Path
     hash: str
+    cached: CachedFrames | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,13 @@ class BagScorer:
 
     def decode(self, job: Job) -> dict[str, np.ndarray]:
         """The arrays that the model reads, [frames, ...]; BagError or BundleError says why this bag cannot be scored."""
+        if job.cached is not None:
+            try:
+                arrays = job.cached.read()
+                self.model.check(tuple(ArraySpec(n, tuple(a.shape[1:]), a.dtype.name) for n, a in arrays.items()))
+                return arrays
+            except ApprenticeError as error:
+                log.info("decoded from its bag: %s: %s", job.episode_id, error)
         reader = EpisodeReader(job.path)
         if reader.meta["hash"] != job.hash:
             raise BagError(f"{job.path}: is not the bag that the catalogue names")
