@@ -81,6 +81,14 @@ class Predictions:
             said = [_prediction(i, task, model_id, number, value) for i, number, value in connection.execute(query)]
         return {p.episode_id: p for p in said if p is not None}
 
+    def of_episode(self, episode_id: str, task: str) -> list[Prediction]:
+        """The newest of each model for one episode, in order of revision."""
+        t = s.annotation_log.c
+        query = select(t.author, t.revision, t.value).where(t.episode_id == episode_id, t.kind == KIND, t.name == task).order_by(t.revision)
+        with engine_of(self.store.catalogue).begin() as connection:
+            said = {author: _prediction(episode_id, task, author, number, value) for author, number, value in connection.execute(query)}
+        return sorted((p for p in said.values() if p is not None), key=lambda p: p.revision)
+
     def models(self, task: str, revision: int | None = None) -> list[str]:
         """Ids of the models that have labelled for the task, in the order in which each first did."""
         t = s.annotation_log.c

@@ -8,9 +8,7 @@ import numpy as np
 from sqlalchemy import select
 
 from apprentice_store import schema as s
-from apprentice_store.catalogue import Catalogue, engine_of
-
-SKETCH = "REWARD_SKETCH"
+from apprentice_store.catalogue import SKETCH, Catalogue, engine_of
 
 
 @dataclass(frozen=True)
