@@ -1,15 +1,14 @@
 """Looks at a running cell for Studio: takes the newest of its streams a few times a second and hands them over a socket.
 
 A process of its own, which the web server starts (`watch_hub.py`): DDS is never behind a browser or the server's interpreter lock, and
-the arm's loop is never behind this, which runs at low priority, subscribes best effort and wakes for no message but by its own timer.
-Cameras and other fast streams are subscribed to only while somebody watches.
+the arm's loop is never behind this, which subscribes best effort and wakes for no message but by its own timer. Cameras and other fast
+streams are subscribed to only while somebody watches. It is not niced: the emergency stop goes through here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import socket
 import threading
@@ -33,7 +32,6 @@ PARAMETERS = (
     Param("rate", 20.0, "the streams are looked at so often, Hz", bounds=(1.0, 100.0)),
     Param("camera_rate", 10.0, "pictures of each camera that are forwarded, Hz", bounds=(0.2, 60.0)),
     Param("person", "teleop", "the mux's source of the person who takes over from the page"),
-    Param("nice", 10, "how far this process steps back behind the cell's (niceness)", bounds=(0, 19)),
 )
 AGES = 0.5
 """ages of the streams are told so often, s (ours)"""
@@ -49,7 +47,6 @@ class WatchNode(ApprenticeNode):
         s = self.settings
         if s["link"] < 0:
             raise ApprenticeError("watch_node: it is started by `apprentice studio`, which gives it its link")
-        os.nice(s["nice"])
         self._link = socket.socket(fileno=s["link"])
         self._filled = threading.Event()
         self._box = Mailbox(2000, self._filled.set)
@@ -75,8 +72,7 @@ class WatchNode(ApprenticeNode):
             self._filled.wait(0.5)
             self._filled.clear()
             try:
-                for frame in self._box.take():
-                    self._link.sendall(pack(frame))
+                self._link.sendall(b"".join(map(pack, self._box.take())))
             except OSError:
                 self.request_stop()
 
