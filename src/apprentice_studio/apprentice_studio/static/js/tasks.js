@@ -1,0 +1,23 @@
+// The task whose rewards are drawn or judged: chosen from those in the store, or typed.
+
+import { get } from "./api.js";
+import { h } from "./dom.js";
+import { choice, choose } from "./session.js";
+
+/** Task ids of the store, the most frequent first. */
+export async function knownTasks() {
+  const { by_task: tasks = [] } = await get("/api/stats");
+  return tasks.map((t) => t.task ?? t.name).filter(Boolean);
+}
+
+/** A field for the task; `onTask(task)` after a change. */
+export function taskField(tasks, task, onTask) {
+  const input = h("input", { id: "task", list: "tasks", value: task, size: 18, spellcheck: "false", maxlength: 200, onchange: () => {
+    if (!input.value.trim()) return;
+    choose("task", input.value.trim());
+    onTask(input.value.trim());
+  } });
+  return h("label", { class: "field" }, "Task", input, h("datalist", { id: "tasks" }, tasks.map((t) => h("option", { value: t }))));
+}
+
+export const chosenTask = (tasks) => choice("task") || tasks[0] || "";
