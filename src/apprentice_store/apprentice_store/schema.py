@@ -95,5 +95,25 @@ commits = Table(
 """Since which revision an episode is there, and how it was judged while recording: what a past revision needs. Rows of catalogues that
 are older than this table have none; they count as there from the beginning."""
 
+drafts = Table(
+    "SketchDrafts",
+    metadata,
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", primary_key=True),
+    Column("RewardTaskId", String(200), key="task", primary_key=True),
+    Column("User", String(200), key="user", primary_key=True),
+    Column("Version", BigInteger, key="version", nullable=False),
+    Column("Revision", BigInteger, key="revision", nullable=False),
+    Column("Values", LargeBinary, key="values", nullable=False),
+)
+"""A curve while it is drawn: float32, NaN where nothing was drawn yet. `Revision` is the catalogue's when it was saved: a sketch of the same
+user with a later one has taken the draft up."""
+
+saved_queries = Table(
+    "SavedQueries",
+    metadata,
+    Column("Name", String(200), key="name", primary_key=True),
+    Column("Where", Text, key="where", nullable=False),
+)
+
 revision = Table("Revision", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
 """One row. Raised inside the transaction of every commit and annotation, so that revisions become visible in order on every database."""
