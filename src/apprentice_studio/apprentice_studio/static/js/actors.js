@@ -32,3 +32,10 @@ export function actorBar(actors) {
     parts.map((p) => h("rect", { x: p.first, y: 0, width: p.last - p.first + 1, height: 1, style: { fill: `var(${actorColour(p.actor)})` } })));
   return bar;
 }
+
+/** What the colours mean. */
+export function actorLegend() {
+  const kinds = [["--actor-agent", "agent"], ["--actor-person", "person"], ["--actor-script", "script"]];
+  return h("span", { class: "actor-legend quiet" }, kinds.map(([colour, name]) => h("span", {},
+    h("span", { class: "swatch", style: { background: `var(${colour})` } }), name)));
+}

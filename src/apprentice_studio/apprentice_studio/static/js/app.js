@@ -62,5 +62,6 @@ fill(document.getElementById("nav"),
 const user = document.getElementById("user");
 user.value = choice("user");
 user.addEventListener("change", () => choose("user", user.value.trim()));
+addEventListener("choice", (event) => event.detail.name === "user" && show());
 addEventListener("hashchange", show);
 show();

@@ -1,9 +1,9 @@
 // Depth frames are 16-bit PNG in millimetres. Browsers cut them to 8 bits, which leaves a cell black; so these are decoded here.
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
-const NEAR = 100;
-const FAR = 1500;
-/** Millimetres shown from bright to dark (ours: a wrist camera over a table). */
+const NEAR = 50;
+const FAR = 2000;
+/** Millimetres shown from bright to dark, by the logarithm: near the gripper a centimetre counts (ours). */
 const MAX_PIXELS = 1 << 24;
 
 /** {width, height} of a 16-bit grey PNG, or null if these bytes are another picture. */
@@ -32,7 +32,7 @@ export async function decodeDepth(bytes) {
 export function depthPicture({ width, height, depth }) {
   const picture = new ImageData(width, height);
   for (let i = 0; i < depth.length; i++) {
-    const grey = 255 - (225 * (Math.min(FAR, Math.max(NEAR, depth[i])) - NEAR)) / (FAR - NEAR);
+    const grey = 255 - (225 * Math.log(Math.min(FAR, Math.max(NEAR, depth[i])) / NEAR)) / Math.log(FAR / NEAR);
     picture.data.set(depth[i] === 0 ? [20, 24, 60, 255] : [grey, grey, grey, 255], i * 4);
   }
   return picture;

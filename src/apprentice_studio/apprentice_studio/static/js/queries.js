@@ -40,7 +40,7 @@ export class QueryBox {
 
   async load(selected = "") {
     try {
-      this.known = asNames(await get("/api/queries"));
+      this.known = (await get("/api/queries")).queries;
     } catch (error) {
       return notice(`Saved queries: ${error.message}`, "bad");
     }
@@ -74,10 +74,4 @@ export class QueryBox {
       this.fail(error);
     }
   }
-}
-
-/** {name: where} of either form the server may answer in: an object, or a list of {name, where}. */
-function asNames(said) {
-  const list = said.queries ?? said;
-  return Array.isArray(list) ? Object.fromEntries(list.map((q) => [q.name, q.where])) : list;
 }

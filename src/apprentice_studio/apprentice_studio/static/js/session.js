@@ -32,5 +32,5 @@ export function choose(name, value) {
 /** What GET /api/session says; `successThreshold` is the lower edge of the green band. */
 export async function loadSession() {
   const said = await get("/api/session");
-  return { ...said, users: said.users ?? [], successThreshold: said.success_threshold ?? 0.85 };
+  return { ...said, users: said.users ?? [], tasks: said.tasks ?? [], successThreshold: said.success_threshold ?? 0.85 };
 }

@@ -6,26 +6,19 @@ import { outcome, shortId, when } from "./rows.js";
 import { choice } from "./session.js";
 import { SketchEpisode } from "./sketch_episode.js";
 import { SketchQueue } from "./sketch_queue.js";
-import { chosenTask, knownTasks, taskField } from "./tasks.js";
+import { chosenTask, taskField } from "./tasks.js";
 
 const href = (id, task) => `#/sketch/${encodeURIComponent(id)}?task=${encodeURIComponent(task)}`;
 
 export async function mount(root, { argument, query, session }) {
   const user = choice("user");
-  const again = ({ detail }) => detail.name === "user" && mount(root, { argument, query, session }).then((left) => { leave = left; });
-  let leave = () => {};
   if (!user) {
     fill(root, emptyState("Who are you?", "Sketches are kept under a name. Write yours at the top right."));
     document.getElementById("user").focus();
-    addEventListener("choice", again, { once: true });
-    return () => {
-      removeEventListener("choice", again);
-      leave();
-    };
+    return null;
   }
-  const tasks = await knownTasks();
-  const task = query.get("task") || chosenTask(tasks);
-  const page = new SketchPage(root, { id: argument, task, tasks, user, session });
+  const task = query.get("task") || chosenTask(session.tasks);
+  const page = new SketchPage(root, { id: argument, task, user, session });
   await page.open();
   return () => page.close();
 }
@@ -37,7 +30,7 @@ class SketchPage {
     this.stage = h("section", { class: "stage", "aria-label": "Episode" });
     this.head = h("div", { class: "sketch-head" });
     this.legend = h("div");
-    const field = taskField(this.tasks, this.task, (task) => { location.hash = this.id ? href(this.id, task) : `#/sketch?task=${encodeURIComponent(task)}`; });
+    const field = taskField(this.session.tasks, this.task, (task) => { location.hash = this.id ? href(this.id, task) : `#/sketch?task=${encodeURIComponent(task)}`; });
     fill(root, h("div", { class: "sketch" }, this.stage, h("aside", { class: "side" }, field, this.head, this.legend, this.queue.element)));
   }
 

@@ -4,13 +4,13 @@ import { h } from "./dom.js";
 import { ghostColour } from "./plot.js";
 
 export class Legend {
-  /** `curves`: of GET curves. `onChange()` when one is shown or hidden. */
-  constructor(curves, user, onChange) {
+  /** `curves`: of GET curves. `onChange()` when one is shown or hidden. `drawing`: there is a curve of one's own. */
+  constructor(curves, user, onChange, drawing = true) {
     this.onChange = onChange;
     this.ghosts = [];
     this.list = h("ul", { class: "legend" });
     this.element = h("section", { "aria-label": "Curves" }, h("h2", {}, "Curves"), this.list);
-    this.list.append(h("li", {}, h("span", { class: "swatch", style: { background: "var(--curve)" } }), "you"));
+    if (drawing) this.list.append(h("li", {}, h("span", { class: "swatch", style: { background: "var(--curve)" } }), "you"));
     for (const curve of curves) this.add(curve, user);
   }
 

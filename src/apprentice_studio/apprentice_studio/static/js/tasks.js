@@ -1,14 +1,7 @@
 // The task whose rewards are drawn or judged: chosen from those in the store, or typed.
 
-import { get } from "./api.js";
 import { h } from "./dom.js";
 import { choice, choose } from "./session.js";
-
-/** Task ids of the store, the most frequent first. */
-export async function knownTasks() {
-  const { by_task: tasks = [] } = await get("/api/stats");
-  return tasks.map((t) => t.task ?? t.name).filter(Boolean);
-}
 
 /** A field for the task; `onTask(task)` after a change. */
 export function taskField(tasks, task, onTask) {
@@ -20,4 +13,5 @@ export function taskField(tasks, task, onTask) {
   return h("label", { class: "field" }, "Task", input, h("datalist", { id: "tasks" }, tasks.map((t) => h("option", { value: t }))));
 }
 
+/** The task worked on last, else one that the store has. */
 export const chosenTask = (tasks) => choice("task") || tasks[0] || "";
