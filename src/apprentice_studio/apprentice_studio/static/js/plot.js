@@ -1,6 +1,6 @@
 // Time against reward: the green band, ghosts, the curve, gaps, the cursor. It only draws and says where a pointer is.
 
-const MARGIN = { left: 40, right: 14, top: 12, bottom: 34 };
+export const MARGIN = { left: 40, right: 14, top: 12, bottom: 34 };
 const SERIES = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6"];
 
 /** Colour variable of the n-th ghost. */
