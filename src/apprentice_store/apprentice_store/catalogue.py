@@ -229,8 +229,15 @@ class Catalogue:
         self._known(episode_id)
         with self._write() as c:
             if kind == "success":
-                c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=value))
+                return self.judge_success(c, episode_id, value, author, name)
             return self.insert_annotation(c, episode_id, kind, name, value, author)
+
+    def judge_success(
+        self, c: Connection, episode_id: str, success: bool | None, author: str, name: str = "", created: int | None = None
+    ) -> int:
+        """A judgement inside a writing transaction: annotation and row alike; returns its revision."""
+        c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=success))
+        return self.insert_annotation(c, episode_id, "success", name, success, author, created)
 
     def add_reward_sequence(self, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH) -> int:
         """One float32 a frame (spec 000 section 2.5); several an episode are welcome. Returns the new revision."""
@@ -285,9 +292,10 @@ class Catalogue:
                 if a.kind == "tag":
                     self._tag(c, episode_id, a.name, bool(a.value), a.author, a.created)
                     continue
-                number = self.insert_annotation(c, episode_id, a.kind, a.name, a.value, a.author, a.created)
                 if a.kind == "success":
-                    c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=a.value))
+                    self.judge_success(c, episode_id, a.value, a.author, a.name, a.created)
+                    continue
+                number = self.insert_annotation(c, episode_id, a.kind, a.name, a.value, a.author, a.created)
                 if a.kind == "reward_sequence" and a.value in sequences:
                     c.execute(insert(s.reward_sequences).values({**sequences[a.value], "revision": number}))
         return len(new)
@@ -329,16 +337,29 @@ class Catalogue:
                 out.setdefault(episode_id, []).append(tag)
         return out
 
-    def totals(self) -> list[dict[str, Any]]:
-        """Episodes, steps and hours by task and source (spec 000 line 31), without the hidden ones."""
+    def totals(self, by: Sequence[str] = ("task", "source", "kind"), where: str | None = None) -> list[dict[str, Any]]:
+        """Episodes, steps, seconds and lost observations by columns (spec 000 line 31), without the hidden ones."""
         e = s.episodes.c
+        groups = [e[name] for name in by]
         query = (
-            select(e.task, e.source, e.kind, func.count(), func.sum(e.steps), func.sum(e.duration), func.sum(e.lost))
-            .where(parse_where(None)).group_by(e.task, e.source, e.kind).order_by(e.task, e.source, e.kind)
+            select(*groups, func.count(), func.sum(e.steps), func.sum(e.duration), func.sum(e.lost))
+            .where(parse_where(where)).group_by(*groups).order_by(*groups)
+        )
+        names, n = (*by, "episodes", "steps", "seconds", "lost"), len(by)
+        with self._engine.begin() as c:
+            found = [(*r[:n], int(r[n]), int(r[n + 1]), float(r[n + 2]), int(r[n + 3])) for r in c.execute(query)]
+        return [dict(zip(names, r, strict=True)) for r in found]
+
+    def sketch_totals(self, where: str | None = None) -> list[dict[str, Any]]:
+        """Sketched episodes and curves by task and user, of all but the hidden episodes."""
+        t = s.reward_sequences.c
+        query = (
+            select(t.task, t.user, func.count(t.episode_id.distinct()), func.count()).select_from(s.reward_sequences)
+            .join(s.episodes, s.episodes.c.episode_id == t.episode_id).where(parse_where(where) & (t.type == SKETCH))
+            .group_by(t.task, t.user).order_by(t.task, t.user)
         )
         with self._engine.begin() as c:
-            names = ("task", "source", "kind", "episodes", "steps", "seconds", "lost")
-            return [dict(zip(names, (*r[:3], int(r[3]), int(r[4]), float(r[5]), int(r[6])), strict=True)) for r in c.execute(query)]
+            return [dict(zip(("task", "user", "episodes", "sketches"), r, strict=True)) for r in c.execute(query)]
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:

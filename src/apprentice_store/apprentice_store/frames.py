@@ -13,7 +13,7 @@ CAMERA = "camera/"
 
 
 class EpisodeFrames:
-    """The frames of one episode by camera and index: frame t is the observation that action t answered, the last one follows the last action.
+    """The frames of one episode by camera and index: frame t is the observation that action t answered, the last follows the last action.
 
     `cameras`: (height, width) by name. What is kept is the file's mapping and an index of stamps, some hundred bytes a message.
     """

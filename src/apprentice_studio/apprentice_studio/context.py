@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from apprentice_store.catalogue import EpisodeRow
-from apprentice_store.sketches import Curve, Sketches
+from apprentice_store.sketch_book import Curve, SketchBook
 from apprentice_store.store import Store
 from apprentice_studio.bags import BagCache
 from apprentice_studio.problems import NotFound
@@ -31,13 +31,13 @@ class Studio:
     predictions: Predictions | None = None
     token_needed: bool = False
     bags: BagCache = field(init=False)
-    sketches: Sketches = field(init=False)
+    sketches: SketchBook = field(init=False)
     thumbnails: Thumbnails = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
 
     def __post_init__(self) -> None:
         self.bags = BagCache(self.store)
-        self.sketches = Sketches(self.store.catalogue)
+        self.sketches = SketchBook(self.store.catalogue)
         self.thumbnails = Thumbnails(self.store.folder / "cache" / "thumbnails", self.bags)
 
     def row(self, episode_id: str) -> EpisodeRow:

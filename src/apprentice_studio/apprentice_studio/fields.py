@@ -14,7 +14,8 @@ ULID = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 TASK = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """ValueError for text with control characters."""
     if not text.isprintable():
         raise ValueError("must be printable")
     return text
@@ -23,13 +24,13 @@ def _printable(text: str) -> str:
 EpisodeId = Annotated[str, PathField(pattern=ULID, description="ULID of an episode")]
 Ulid = Annotated[str, StringConstraints(pattern=ULID)]
 Task = Annotated[str, StringConstraints(pattern=TASK)]
-User = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_printable)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(_printable)]
+User = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(printable)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(printable)]
 Note = Annotated[str, StringConstraints(max_length=4000)]
 Where = Annotated[str, StringConstraints(max_length=10_000)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 TaskQuery = Annotated[str, Query(pattern=TASK, description="task id")]
-UserQuery = Annotated[str, Query(min_length=1, max_length=200), AfterValidator(_printable)]
+UserQuery = Annotated[str, Query(min_length=1, max_length=200), AfterValidator(printable)]
 WhereQuery = Annotated[str, Query(max_length=10_000, description="the store's filter; see apprentice_store.query")]
 
 

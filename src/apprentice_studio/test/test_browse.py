@@ -52,9 +52,9 @@ def test_depth_can_be_seen(served):
     assert image.dtype == np.uint8 and (image == np.minimum(depth, 2000) * 255 // 2000).all()
 
 
-@pytest.mark.parametrize("path", ["frames/front/6.png", "frames/side/0.png", "frames/front/-1.png", "frames/..%2f..%2fetc/0.png", "frames/front/x.png"])
+@pytest.mark.parametrize("path", ["front/6.png", "side/0.png", "front/-1.png", "..%2f..%2fetc/0.png", "front/x.png"])
 def test_frames_that_are_not_there(served, path):
-    answer = served.client.get(f"/api/episodes/{served.ids[0]}/{path}")
+    answer = served.client.get(f"/api/episodes/{served.ids[0]}/frames/{path}")
     assert answer.status_code in (404, 422) and answer.json()["error"]
 
 
@@ -99,7 +99,8 @@ def test_a_damaged_bag_is_one_line(served):
 def test_a_slow_camera_keeps_the_frame_before(served, monkeypatch):
     frames = served.client.app.state.studio.bags.get(served.ids[0])
     reader = frames.reader
-    monkeypatch.setattr(reader, "parts", [p if t != 3 else {k: v for k, v in p.items() if k != "camera/front"} for t, p in enumerate(reader.parts)])
+    silent = [p if t != 3 else {k: v for k, v in p.items() if k != "camera/front"} for t, p in enumerate(reader.parts)]
+    monkeypatch.setattr(reader, "parts", silent)
     again = EpisodeFrames(reader)
     assert again.png("front", 3) == again.png("front", 2) != again.png("front", 4)
 
@@ -108,8 +109,8 @@ def test_tags_and_hiding(served):
     url = f"/api/episodes/{served.ids[0]}"
     assert served.client.post(f"{url}/tags", json={"name": " good ", "present": True, "user": "ann"}).json()["tags"] == ["good", "made"]
     assert served.client.post(f"{url}/tags", json={"name": "made", "present": False, "user": "ann"}).json()["tags"] == ["good"]
-    for wrong in ({"name": "", "user": "a"}, {"name": "x", "user": ""}, {"name": "a\nb", "user": "a"}, {"name": "x" * 201, "user": "a"}, {"name": "x", "user": "a", "z": 1}):
-        assert served.client.post(f"{url}/tags", json=wrong).status_code == 422, wrong
+    for wrong in ({"name": ""}, {"user": ""}, {"name": "a\nb"}, {"name": "x" * 201}, {"z": 1}):
+        assert served.client.post(f"{url}/tags", json={"name": "x", "user": "a", **wrong}).status_code == 422, wrong
     assert served.client.post(f"{url}/hidden", json={"hidden": True, "user": "ann"}).status_code == 200
     assert served.client.get("/api/episodes").json()["total"] == 2
 

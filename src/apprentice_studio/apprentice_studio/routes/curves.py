@@ -1,4 +1,4 @@
-"""Sketches: shown, kept while they are drawn, and saved (spec 000 section 2.6, lines 34-37 and 41)."""
+"""SketchBook: shown, kept while they are drawn, and saved (spec 000 section 2.6, lines 34-37 and 41)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, Field
 
 from apprentice_store.catalogue import SKETCH
-from apprentice_store.sketches import Curve, Draft, Newer
+from apprentice_store.sketch_book import Curve, Draft, Newer
 from apprentice_studio.context import Context, Studio
 from apprentice_studio.fields import MAX_FRAMES, Body, EpisodeId, Task, TaskQuery, Unit, User, UserQuery
 from apprentice_studio.problems import Conflict, Unprocessable
@@ -119,3 +119,13 @@ def save_sketch(studio: Context, episode_id: EpisodeId, body: SketchBody) -> dic
         raise Conflict(str(error), stored=curve_json(error.stored)) from error
     studio.throughput.seen(body.user, frames if new else 0)
     return {"sequence_id": saved.sequence_id, "revision": saved.revision, "new": new}
+
+
+@router.delete("/draft")
+def discard_draft(
+    studio: Context, episode_id: EpisodeId, task: TaskQuery, user: Annotated[UserQuery, Query()]
+) -> dict[str, Any]:
+    """Drops a draft that its user does not want; saved sketches stay."""
+    studio.row(episode_id)
+    studio.sketches.discard_draft(episode_id, task, user)
+    return {"draft": None}

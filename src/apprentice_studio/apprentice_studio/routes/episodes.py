@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from apprentice_store.catalogue import Annotation, EpisodeRow
+from apprentice_store.evaluations import Evaluations
 from apprentice_studio.context import Context, Studio
 from apprentice_studio.fields import Body, EpisodeId, Name, User, WhereQuery
 
@@ -62,10 +63,11 @@ def details(studio: Context, episode_id: EpisodeId) -> dict[str, Any]:
     row = studio.row(episode_id)
     frames = studio.bags.get(episode_id)
     steps = frames.reader.steps
-    metadata = json.loads(row.metadata_json)
     return {
         **as_json(studio, [row])[0],
-        "cell": row.cell, "robot": row.robot, "bundle_id": row.bundle_id, "initial_state": row.initial_state, "seed": row.seed,
+        "cell": row.cell, "robot": row.robot,
+        "bundle_id": None if Evaluations(studio.store.catalogue).hides(episode_id) else row.bundle_id,
+        "initial_state": row.initial_state, "seed": row.seed,
         "continues": row.continues, "terminated": row.terminated, "truncated": row.truncated, "lost": row.lost,
         "control_period": frames.reader.spec.timing.control_period, "frames": frames.frames,
         "cameras": {n: {"height": h, "width": w, "depth": frames.is_depth(n)} for n, (h, w) in frames.cameras.items()},
@@ -73,7 +75,7 @@ def details(studio: Context, episode_id: EpisodeId) -> dict[str, Any]:
         "segments": segments([s.actor for s in steps]),
         "trim": studio.store.catalogue.trims().get(episode_id),
         "annotations": [annotation(a) for a in studio.store.catalogue.annotations(episode_id)],
-        "metadata": metadata,
+        "metadata": json.loads(row.metadata_json),
     }
 
 

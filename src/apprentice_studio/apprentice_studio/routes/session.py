@@ -8,10 +8,9 @@ from fastapi import APIRouter, Query
 
 from apprentice_studio.context import Context
 from apprentice_studio.fields import UserQuery
+from apprentice_studio.times import SUCCESS_THRESHOLD
 
 router = APIRouter(prefix="/api", tags=["session"])
-SUCCESS_THRESHOLD = 0.85
-"""tau_s of spec 000 section 2.7 (paper): the green band goes from here to 1"""
 
 
 @router.get("/session")

@@ -42,7 +42,7 @@ class Newer(ApprenticeError):
         super().__init__(message)
 
 
-class Sketches:
+class SketchBook:
     """Curves and drafts of a catalogue. Each method is one transaction; a saved sketch is never changed, only followed by a newer one."""
 
     def __init__(self, catalogue: Catalogue):
@@ -51,10 +51,8 @@ class Sketches:
     def curves(self, episode_id: str, task: str) -> list[Curve]:
         """The newest of each user and of each model, in order of revision."""
         with self.catalogue.transaction() as c:
-            found = [Curve(*row) for row in c.execute(_sequences(episode_id, task))]
-        newest = {(x.type, x.user): x for x in found}
-        kept = sorted(newest.values(), key=lambda x: x.revision)
-        return [Curve(x.sequence_id, x.type, x.user, x.revision, np.frombuffer(x.values, "<f4").copy()) for x in kept]
+            newest = {(x.type, x.user): x for x in _curves(c, episode_id, task)}
+        return sorted(newest.values(), key=lambda x: x.revision)
 
     def draft(self, episode_id: str, task: str, user: str) -> tuple[Draft | None, int]:
         """(the draft that no sketch of the user has taken up yet, else None; the version that a next draft has to name)."""
@@ -113,20 +111,18 @@ class Sketches:
     def save(
         self, episode_id: str, task: str, user: str, values: np.ndarray, base: int, filled: Sequence[tuple[int, int]] = ()
     ) -> tuple[Curve, bool]:
-        """(the sketch as saved, whether it is new): adds one that was drawn over the user's sketch of revision `base` (0: none). Newer when there is another one meanwhile.
+        """(the sketch as saved, whether it is new): adds one that was drawn over the user's sketch of revision `base` (0: none).
 
-        `filled`: frames first..last that were interpolated, not drawn (line 41); kept as an annotation. The same curve submitted twice is
-        one sketch.
+        Newer when there is another one meanwhile. `filled`: frames first..last that were interpolated, not drawn (line 41); kept as an
+        annotation. The same curve submitted twice is one sketch.
         """
         with self.catalogue.transaction(writes=True) as c:
-            found = [Curve(*r) for r in c.execute(_sequences(episode_id, task).where(_sketch_of(user)))]
-            last = found[-1] if found else None
-            if last is not None and last.values == _bytes(values):
-                return Curve(last.sequence_id, SKETCH, user, last.revision, values), False
-            if (last.revision if last else 0) != base:
-                stored = last or Curve("", SKETCH, user, 0, b"")
-                message = f"{episode_id}: {user} has another sketch for {task} (revision {stored.revision}, not {base})"
-                raise Newer(message, Curve(stored.sequence_id, SKETCH, user, stored.revision, np.frombuffer(stored.values, "<f4").copy()))
+            found = _curves(c, episode_id, task, _sketch_of(user))
+            last = found[-1] if found else Curve("", SKETCH, user, 0, np.zeros(0, np.float32))
+            if found and _bytes(last.values) == _bytes(values):
+                return last, False
+            if last.revision != base:
+                raise Newer(f"{episode_id}: {user} has another sketch for {task} (revision {last.revision}, not {base})", last)
             sequence, revision = self.catalogue.insert_sequence(c, episode_id, task, values, user)
             if filled:
                 told = {"sequence": sequence, "frames": [list(f) for f in filled]}
@@ -158,7 +154,8 @@ def _sketch_of(user: str) -> Any:
     return (s.reward_sequences.c.user == user) & (s.reward_sequences.c.type == SKETCH)
 
 
-def _sequences(episode_id: str, task: str) -> Any:
+def _curves(c: Connection, episode_id: str, task: str, *further: Any) -> list[Curve]:
     t = s.reward_sequences.c
-    mine = (t.episode_id == episode_id) & (t.task == task)
-    return select(t.sequence_id, t.type, t.user, t.revision, t["values"]).where(mine).order_by(t.revision)
+    query = select(t.sequence_id, t.type, t.user, t.revision, t["values"])
+    query = query.where(t.episode_id == episode_id, t.task == task, *further).order_by(t.revision)
+    return [Curve(i, kind, user, revision, np.frombuffer(v, "<f4").copy()) for i, kind, user, revision, v in c.execute(query)]
