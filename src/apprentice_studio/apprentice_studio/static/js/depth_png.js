@@ -1,60 +1,78 @@
-// Depth pictures are PNGs of 16 bits, which a browser would cut to 8: millimetres are read here and shown as grey, near ones bright.
+// Depth frames are 16-bit PNG in millimetres. Browsers cut them to 8 bits, which leaves a cell black; so these are decoded here.
 
+const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
+const NEAR = 50;
 const FAR = 2000;
+/** Millimetres shown from bright to dark, by the logarithm: near the gripper a centimetre counts (ours). */
+const MAX_PIXELS = 1 << 24;
 
-/** Bytes of a 16-bit grey PNG without interlace (as the cameras write it) -> ImageData. */
-export async function depthPixels(bytes) {
-  const view = new DataView(bytes);
+/** {width, height} of a 16-bit grey PNG, or null if these bytes are another picture. */
+export function depthHeader(bytes) {
+  if (bytes.length < 33 || SIGNATURE.some((b, i) => bytes[i] !== b)) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const grey16 = bytes[24] === 16 && bytes[25] === 0 && bytes[28] === 0;
+  const [width, height] = [view.getUint32(16), view.getUint32(20)];
+  return grey16 && width * height > 0 && width * height <= MAX_PIXELS ? { width, height } : null;
+}
+
+/** Millimetres, row by row. */
+export async function decodeDepth(bytes) {
+  const { width, height } = depthHeader(bytes);
+  const data = await inflate(pixelChunks(bytes));
+  const stride = width * 2;
+  if (data.length < (stride + 1) * height) throw new Error("a depth picture is cut short");
+  const rows = new Uint8Array(stride * height);
+  for (let y = 0; y < height; y++) unfilter(rows, y, stride, data[y * (stride + 1)], data.subarray(y * (stride + 1) + 1, (y + 1) * (stride + 1)));
+  const depth = new Uint16Array(width * height);
+  for (let i = 0; i < depth.length; i++) depth[i] = (rows[2 * i] << 8) | rows[2 * i + 1];
+  return { width, height, depth };
+}
+
+/** Near is bright; where nothing was measured (0), dark blue. */
+export function depthPicture({ width, height, depth }) {
+  const picture = new ImageData(width, height);
+  for (let i = 0; i < depth.length; i++) {
+    const grey = 255 - (225 * Math.log(Math.min(FAR, Math.max(NEAR, depth[i])) / NEAR)) / Math.log(FAR / NEAR);
+    picture.data.set(depth[i] === 0 ? [20, 24, 60, 255] : [grey, grey, grey, 255], i * 4);
+  }
+  return picture;
+}
+
+function pixelChunks(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
   const parts = [];
-  let [width, height] = [0, 0];
-  for (let at = 8; at + 8 <= view.byteLength;) {
-    const size = view.getUint32(at);
-    const kind = String.fromCharCode(...new Uint8Array(bytes, at + 4, 4));
-    if (kind === "IHDR") {
-      [width, height] = [view.getUint32(at + 8), view.getUint32(at + 12)];
-      if (view.getUint8(at + 16) !== 16 || view.getUint8(at + 17) !== 0 || view.getUint8(at + 20) !== 0) throw new Error("not a 16-bit grey PNG");
-    } else if (kind === "IDAT") {
-      parts.push(new Uint8Array(bytes, at + 8, size));
-    }
-    at += size + 12;
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const length = view.getUint32(at);
+    const kind = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (kind === "IDAT") parts.push(bytes.subarray(at + 8, at + 8 + length));
+    if (kind === "IEND") break;
+    at += 12 + length;
   }
-  const inflated = new Response(new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate")));
-  return grey(unfilter(new Uint8Array(await inflated.arrayBuffer()), 2 * width, height), width, height);
+  return new Blob(parts);
 }
 
-/** Undoes PNG's line filters in place; two bytes a pixel. The result still has the filter byte in front of each line. */
-function unfilter(data, stride, height) {
-  const pixel = 2;
-  for (let row = 0; row < height; row += 1) {
-    const start = row * (stride + 1) + 1;
-    const above = start - stride - 1;
-    const filter = data[start - 1];
-    for (let i = 0; i < stride; i += 1) {
-      const left = i >= pixel ? data[start + i - pixel] : 0;
-      const up = row ? data[above + i] : 0;
-      const corner = row && i >= pixel ? data[above + i - pixel] : 0;
-      const guess = [0, left, up, (left + up) >> 1, filter === 4 ? paeth(left, up, corner) : 0][filter];
-      data[start + i] += guess; // wraps at 256, as it should
-    }
-  }
-  return data;
+async function inflate(blob) {
+  const stream = blob.stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-function paeth(left, up, corner) {
-  const p = left + up - corner;
-  const [a, b, c] = [Math.abs(p - left), Math.abs(p - up), Math.abs(p - corner)];
+/** The five row filters of PNG; two bytes to a pixel. */
+function unfilter(rows, y, stride, filter, line) {
+  const at = y * stride;
+  for (let x = 0; x < stride; x++) {
+    const left = x >= 2 ? rows[at + x - 2] : 0;
+    const up = y > 0 ? rows[at + x - stride] : 0;
+    const corner = x >= 2 && y > 0 ? rows[at + x - stride - 2] : 0;
+    rows[at + x] = line[x] + predicted(filter, left, up, corner);
+  }
+}
+
+function predicted(filter, left, up, corner) {
+  if (filter === 1) return left;
+  if (filter === 2) return up;
+  if (filter === 3) return (left + up) >> 1;
+  if (filter !== 4) return 0;
+  const estimate = left + up - corner;
+  const [a, b, c] = [Math.abs(estimate - left), Math.abs(estimate - up), Math.abs(estimate - corner)];
   return a <= b && a <= c ? left : b <= c ? up : corner;
-}
-
-function grey(lines, width, height) {
-  const image = new ImageData(width, height);
-  for (let row = 0; row < height; row += 1) {
-    for (let x = 0; x < width; x += 1) {
-      const at = row * (2 * width + 1) + 1 + 2 * x;
-      const mm = 256 * lines[at] + lines[at + 1];
-      const v = mm === 0 ? 0 : 255 * Math.max(0.08, 1 - mm / FAR);
-      image.data.set([v, v, v, 255], 4 * (row * width + x));
-    }
-  }
-  return image;
 }
