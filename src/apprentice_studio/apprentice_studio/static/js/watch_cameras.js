@@ -1,7 +1,7 @@
 // One tile a camera: the newest picture, as the recorder and the policy get it, and its age.
 
 import { fill, h } from "./dom.js";
-import { depthPixels } from "./depth_png.js";
+import { decodeDepth, depthHeader, depthPicture } from "./depth_png.js";
 
 export class Cameras {
   constructor(root) {
@@ -31,7 +31,7 @@ export class Cameras {
     }
     tile.busy = true;
     try {
-      await paint(tile.canvas, header, bytes);
+      await paint(tile.canvas, new Uint8Array(bytes));
       tile.shown += 1;
       tile.canvas.dataset.shown = tile.shown;
       tile.figure.classList.remove("broken");
@@ -54,10 +54,10 @@ export class Cameras {
   }
 }
 
-async function paint(canvas, header, bytes) {
+async function paint(canvas, bytes) {
   const pen = canvas.getContext("2d");
-  if (header.format.startsWith("16UC1")) {
-    const image = await depthPixels(bytes);
+  if (depthHeader(bytes)) {
+    const image = depthPicture(await decodeDepth(bytes));
     canvas.width = image.width;
     canvas.height = image.height;
     pen.putImageData(image, 0, 0);
