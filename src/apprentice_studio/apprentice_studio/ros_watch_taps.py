@@ -204,7 +204,7 @@ class WatchTaps:
         self._streams |= {s.name: (s.topic, s.type) for s in spec.streams}
         self._refresh()
         return _newest("spec", {
-            "t": "spec", "name": spec.name, "robot": spec.robot, "task": spec.task, "tool_frame": spec.tool_frame,
+            "t": "spec", "cell": spec.name, "robot": spec.robot, "task": spec.task, "tool_frame": spec.tool_frame,
             "base_frame": spec.base_frame, "period": spec.timing.control_period, "streams": {s.name: s.max_age for s in spec.streams},
             "action_space": spec.action_space.name,
         })

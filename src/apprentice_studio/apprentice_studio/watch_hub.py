@@ -27,6 +27,8 @@ BACKOFF = (1.0, 2.0, 5.0, 10.0)
 """s before the node's process is started again after it ended (ours)"""
 SETTLED = 30.0
 """s after which a process that ended counts as a first failure again (ours)"""
+PATIENCE = 3.0
+"""s that the process is given to end by itself, then after a terminate (ours)"""
 PAGE_DEPTH = 2000
 """items of a series that wait for a page (ours)"""
 NO_ROS = "rclpy is not importable here, so the running cell cannot be seen: start Studio in an environment with ROS 2"
@@ -205,7 +207,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             with contextlib.suppress(ProcessLookupError):
                 push()
         try:
-            await asyncio.wait_for(process.wait(), 3.0)
+            await asyncio.wait_for(process.wait(), PATIENCE)
             return
         except TimeoutError:
             continue

@@ -162,7 +162,7 @@ class WatchPage {
     if (p.state.textContent !== text) p.state.textContent = text;
     p.hint.textContent = hint;
     const { spec } = this.known;
-    p.cell.textContent = spec && this.link ? [spec.name, spec.task, this.ages.told?.pace].filter(Boolean).join(" · ") : "";
+    p.cell.textContent = spec && this.link ? [spec.cell, spec.task, this.ages.told?.pace].filter(Boolean).join(" · ") : "";
     this.arm.setStale(!live || this.ages.of("joints").kind === "stale");
     showState(p.facts, stateRows(live ? this.known : {}, this.ages));
     showStreams(p.streams, this.ages);
