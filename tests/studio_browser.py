@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ def chromium() -> str | None:
 
 
 class StudioServer:
-    """Studio over `folder` on a free port, which it keeps when it is started again."""
+    """Studio over `folder` on a free port, which it keeps when it is started again. `script` gets the folder and the port."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, script: str = SERVE, environment: Mapping[str, str] | None = None):
         self.folder, self.process = folder, None
+        self.script, self.environment = script, environment
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -50,7 +51,9 @@ class StudioServer:
 
     def start(self) -> None:
         log = (self.folder.parent / "studio.log").open("ab")
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, str(self.folder), str(self.port)], stdout=log, stderr=log)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.script, str(self.folder), str(self.port)], stdout=log, stderr=log, env=self.environment
+        )
         log.close()
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
