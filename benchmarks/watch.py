@@ -142,7 +142,7 @@ def run(quick: bool = False) -> BenchResult:
                     seen = {k: seen[k] + v for k, v in studio.close_page().items()}
     # Of neighbours in time: the machine's other work then hits both alike.
     ratios = [a / w for a, w in zip(times["alone"], times["watched"], strict=True)]
-    middle = {f"{what}_{side}": percentile(values, 50) for what, sides in (("step", times), ("cpu", work)) for side, values in sides.items()}
+    middle = {f"{what}_{side}": percentile(v, 50) for what, sides in (("step", times), ("cpu", work)) for side, v in sides.items()}
     return BenchResult(
         bench="watch",
         ratio=percentile(ratios, 50),

@@ -144,7 +144,7 @@ def test_a_page_sees_the_cell_and_one_that_reads_nothing_holds_nobody_up(cell, s
         assert page.newest["step"]["actor"] == "lift_expert" and page.newest["control"]["person"] == ""
         assert set(page.newest["reward"]["values"]) == {"sparse", "shaped"}
         page.until(lambda: page.newest.get("ages", {}).get("moving"), "a running episode")
-        assert page.newest["ages"]["pace"] == "lockstep" and not page.newest["estop"]["latched"]
+        assert page.newest["ages"]["pace"] == "lockstep" and page.newest["ages"]["episode"] and not page.newest["estop"]["latched"]
         assert studio.get("/api/watch/urdf")["name"] == "sawyer"
         # `sleeping` has read nothing so far; this page goes on.
         before = page.counts["joints joints"]

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Level = Literal["info", "warning", "error"]
 ORDER = {"error": 0, "warning": 1, "info": 2}
+FIRST = ("estop", "link", "arm")
+"""keys that stand above all others: the rest follows from them"""
 HISTORY = 200
 """past alarms that are kept (ours)"""
 TOGETHER = 5.0
@@ -102,5 +104,5 @@ class AlarmBoard:
             self.condition(name in silent, f"stream {name}", "error", name, "the stream is silent", now)
 
     def listing(self) -> list[dict[str, Any]]:
-        active = sorted(self._active.values(), key=lambda a: (ORDER[a.level], -a.since))
+        active = sorted(self._active.values(), key=lambda a: (a.key not in FIRST, ORDER[a.level], -a.since))
         return [asdict(a) for a in (*active, *sorted(self._past, key=lambda a: -a.last))]

@@ -101,7 +101,7 @@ class TestAlarms:
         board.diagnostic("force_node: wrench", 0, "fine", 3.0)
         board.diagnostic("camera: rate", 3, "stale", 4.0)
         assert [(r["source"], r["active"]) for r in board.listing()] == [
-            ("camera: rate", True), ("estop", True), ("force_node: wrench", False),
+            ("estop", True), ("camera: rate", True), ("force_node: wrench", False),
         ]
 
     def test_a_node_that_spoke_and_falls_silent_raises_until_it_speaks_again(self):
