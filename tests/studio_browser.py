@@ -110,7 +110,7 @@ class Hand:
 
     def ready(self) -> None:
         self.page.wait_for_selector("canvas.plot")
-        self.page.wait_for_function("document.querySelector('.camera canvas')?.dataset.step !== undefined")
+        self.page.wait_for_selector(".camera canvas[data-step]")
         self.margin = self.page.evaluate("import('/js/plot.js').then((m) => m.MARGIN)")
         self.last = int(self.page.get_attribute("canvas.plot", "aria-valuemax") or 0)
 
