@@ -147,7 +147,7 @@ class Hand:
         with self.page.expect_response("**/sketch") as answered:
             self.press("Enter")
         assert answered.value.ok, answered.value.text()
-        self.draft_is("empty")
+        self.draft_is("done")
 
     def draft_is(self, state: str) -> None:
         self.page.wait_for_selector(f".draft[data-state={state}]")

@@ -37,7 +37,7 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     from apprentice_sim.sim_cell import SimCell
 
     store = Store(tmp_path_factory.mktemp("studio") / "bags")
-    cell = SimCell("sawyer_lift", "lift", 1, sink=BagSink(store), cameras=["basket_front_left", "wrist_depth"])
+    cell = SimCell("sawyer_lift", "lift", 1, sink=BagSink(store), cameras=["basket_front_left", "wrist_left"])
     ref = cell.run(EpisodeRequest("lift", "expert", ResetRequest(seed=1), steps=STEPS, tags=("demo",)))
     cell.close()
     made = [make_episode(store, STEPS, seed=i, success=i % 2 == 0).episode_id for i in range(4)]
@@ -106,7 +106,7 @@ def test_the_picture_is_the_bags_frame_under_the_cursor(studio, anna, episodes):
     folder, (episode, *_) = episodes
     hand = Hand(anna.new_page(), studio.url, episode)
     store = Store(folder)
-    frames = EpisodeFrames(EpisodeReader(store.path(episode)))
+    frames, made = (EpisodeFrames(EpisodeReader(store.path(e))) for e in episodes[1][:2])
     store.close()
     look = """async ([camera, step]) => {
         const canvas = document.querySelector(`canvas[aria-label="camera ${camera}"]`);
@@ -122,8 +122,8 @@ def test_the_picture_is_the_bags_frame_under_the_cursor(studio, anna, episodes):
         shown = np.array(hand.page.evaluate(look, ["basket_front_left", step]), np.uint8)
         recorded = decode_png(frames.png("basket_front_left", step))
         assert np.array_equal(shown.reshape(*recorded.shape[:2], 4)[..., :3], recorded), step
-    depth = hand.page.evaluate(decode, [f"/api/episodes/{episode}/frames/wrist_depth/57.png"])
-    assert np.array_equal(depth, decode_png(frames.png("wrist_depth", 57)).ravel())
+    depth = hand.page.evaluate(decode, [f"/api/episodes/{episodes[1][1]}/frames/depth/57.png"])
+    assert np.array_equal(depth, decode_png(made.png("depth", 57)).ravel())
     assert not hand.errors
 
 

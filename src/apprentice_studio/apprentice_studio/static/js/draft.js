@@ -65,7 +65,7 @@ export class DraftKeeper {
   #again = () => this.#tries && this.flush();
 
   /**
-   * `read()` returns {values, filled, base}. `onState(state, detail)`: empty, kept (in this browser), saving, saved, away (server does
+   * `read()` returns {values, filled, base}. `onState(state, detail)`: done (the sketch is saved), kept (in this browser), saving, saved, away (server does
    * not answer), conflict (detail: the stored draft), refused (detail: why).
    */
   constructor({ episode, task, user, version, journal, read, onState }) {
@@ -158,7 +158,7 @@ export class DraftKeeper {
     this.conflict = null;
     this.#tries = 0;
     this.journal.clear(values);
-    this.onState("empty");
+    this.onState("done");
   }
 
   /** Leaves the episode; what is not sent yet is sent, and stays in this browser if that fails. */

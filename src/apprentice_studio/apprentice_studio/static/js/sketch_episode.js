@@ -19,7 +19,7 @@ const pace = new Throughput();
 /** Of this window, over all episodes. */
 
 const STATES = {
-  empty: ["", ""],
+  done: ["sketch saved", "good"],
   kept: ["draft kept in this browser …", ""],
   unkept: ["draft not sent yet …", "warn"],
   saving: ["saving draft …", ""],
@@ -141,6 +141,7 @@ export class SketchEpisode {
     this.#moved();
     this.#progress();
     if (start.origin === "draft") this.#draftState("saved");
+    if (start.origin === "sketch") this.#draftState("done");
     if (start.conflict) {
       this.keeper.conflict = start.conflict;
       this.keeper.dirty = true;
