@@ -23,13 +23,6 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )
-SERVE = """
-import sys, uvicorn
-from pathlib import Path
-from apprentice_store.store import Store
-from apprentice_studio.app import create_app
-uvicorn.run(create_app(Store(Path(sys.argv[1]))), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
-"""
 
 
 def chromium() -> str | None:
@@ -51,7 +44,8 @@ class StudioServer:
 
     def start(self) -> None:
         log = (self.folder.parent / "studio.log").open("ab")
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, str(self.folder), str(self.port)], stdout=log, stderr=log)
+        command = [sys.executable, "-m", "apprentice_workflows", "studio", "--data", str(self.folder), "--port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:

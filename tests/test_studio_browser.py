@@ -201,6 +201,8 @@ def test_two_windows_of_one_person_never_overwrite_each_other_unseen(studio, bro
     first.draft_is("saved")
     second.draw([(0, 0.9), (STEPS, 0.9)])
     second.draft_is("conflict")
+    second.press("Enter")
+    expect(second.page.locator(".notice.warn")).to_contain_text("choose first")
     second.page.get_by_role("button", name="Keep mine").click()
     second.draft_is("saved")
 
@@ -331,6 +333,8 @@ def test_a_blind_evaluation_names_its_policies_only_at_the_end(studio, anna, epi
         expect(page.locator(".letter")).to_be_visible()
         assert "secret" not in page.inner_text("main")
         expect(page.locator(".placing svg")).to_be_visible()
+        expect(page.locator(".placing img")).to_have_js_property("complete", True)
+        assert page.locator(".placing img").evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
         done = page.locator("h2").first.inner_text()
         page.keyboard.press("s")
         expect(page.locator("h2").first).not_to_have_text(done)

@@ -14,7 +14,7 @@ export class JudgeEpisode {
   /** `onJudged(success)` after a word on success; `go(by)` opens another episode. */
   constructor({ detail, curves, session, go, onJudged }) {
     Object.assign(this, { detail, session, go, onJudged, cursor: 0, range: null });
-    this.player = new Player(detail.control_period || 0.1, () => this.#moveTo(this.cursor + 1), () => this.#playing());
+    this.player = new Player(detail.control_period, () => this.#moveTo(this.cursor + 1), () => this.#playing());
     this.legend = new Legend(curves.curves, "", () => this.plot.draw(), false);
     this.wall = new CameraWall(detail.episode_id, detail.cameras, detail.steps);
     this.canvas = h("canvas", { class: "plot", tabindex: 0, role: "slider", "aria-label": "Frame under the cursor", "aria-valuemin": 0, "aria-valuemax": detail.steps });
