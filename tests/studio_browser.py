@@ -23,13 +23,6 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )
-SERVE = """
-import sys, uvicorn
-from pathlib import Path
-from apprentice_store.store import Store
-from apprentice_studio.app import create_app
-uvicorn.run(create_app(Store(Path(sys.argv[1]))), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
-"""
 
 
 def chromium() -> str | None:
@@ -39,11 +32,11 @@ def chromium() -> str | None:
 
 
 class StudioServer:
-    """Studio over `folder` on a free port, which it keeps when it is started again. `script` gets the folder and the port."""
+    """Studio over `folder` on a free port, which it keeps when it is started again. `options`: of the command."""
 
-    def __init__(self, folder: Path, script: str = SERVE, environment: Mapping[str, str] | None = None):
-        self.folder, self.process = folder, None
-        self.script, self.environment = script, environment
+    def __init__(self, folder: Path, options: Sequence[str] = ("--no-watch",), environment: Mapping[str, str] | None = None):
+        self.folder, self.options, self.environment = folder, options, environment
+        self.process: subprocess.Popen[bytes] | None = None
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -51,9 +44,8 @@ class StudioServer:
 
     def start(self) -> None:
         log = (self.folder.parent / "studio.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", self.script, str(self.folder), str(self.port)], stdout=log, stderr=log, env=self.environment
-        )
+        command = [sys.executable, "-m", "apprentice_workflows", "studio", "--data", str(self.folder), "--port", str(self.port)]
+        self.process = subprocess.Popen([*command, *self.options], stdout=log, stderr=log, env=self.environment)
         log.close()
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
@@ -68,6 +60,13 @@ class StudioServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Killed meanwhile, and started again."""
+        self.kill()
+        yield
+        self.start()
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
@@ -113,7 +112,7 @@ class Hand:
 
     def ready(self) -> None:
         self.page.wait_for_selector("canvas.plot")
-        self.page.wait_for_function("document.querySelector('.camera canvas')?.dataset.step !== undefined")
+        self.page.wait_for_selector(".camera canvas[data-step]")
         self.margin = self.page.evaluate("import('/js/plot.js').then((m) => m.MARGIN)")
         self.last = int(self.page.get_attribute("canvas.plot", "aria-valuemax") or 0)
 
@@ -139,8 +138,10 @@ class Hand:
             self.page.keyboard.press(key)
 
     def save(self) -> None:
-        self.press("Enter")
-        self.page.wait_for_selector(".notice.good:has-text('Saved')")
+        with self.page.expect_response("**/sketch") as answered:
+            self.press("Enter")
+        assert answered.value.ok, answered.value.text()
+        self.draft_is("done")
 
     def draft_is(self, state: str) -> None:
         self.page.wait_for_selector(f".draft[data-state={state}]")

@@ -25,16 +25,6 @@ from websockets.sync.client import ClientConnection, connect
 from apprentice_core.config import load_cell, load_robot
 from apprentice_core.images import decode_png
 
-SERVE = """
-import sys, uvicorn
-from pathlib import Path
-from apprentice_store.store import Store
-from apprentice_studio.app import create_app
-from apprentice_studio.watch_router import watch_routers
-folder = Path(sys.argv[1])
-app = create_app(Store(folder), extra_routers=watch_routers("/cell", folder.parent / "runs"))
-uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
-"""
 EPISODES = """
 import time, rclpy
 from apprentice_core.cell import EpisodeRequest, ResetRequest
@@ -67,7 +57,7 @@ def cell(module_processes: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def studio(cell: Any) -> Iterator[StudioServer]:
-    server = StudioServer(cell.data, SERVE, cell.environment)
+    server = StudioServer(cell.data, ("--runs", str(cell.folder / "runs")), cell.environment)
     server.start()
     yield server
     server.process.terminate()

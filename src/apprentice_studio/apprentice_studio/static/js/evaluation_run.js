@@ -30,19 +30,19 @@ export class EvaluationRun {
 
   async load() {
     try {
-      const [evaluation, { sets, cameras }] = await get(this.path).then(async (e) => [e, await get("/api/evaluation_sets", { task: e.task })]);
-      Object.assign(this, { sets, cameras });
-      await this.#show(evaluation);
+      const [evaluation, { sets, cameras, overlays }] = await get(this.path).then(async (e) => [e, await get("/api/evaluation_sets", { task: e.task })]);
+      Object.assign(this, { sets, cameras: overlays ? cameras : [] });
+      this.#show(evaluation);
     } catch (error) {
       fill(this.now, errorState(error, () => this.load()));
     }
   }
 
-  async #show(evaluation) {
+  #show(evaluation) {
     this.evaluation = evaluation;
     this.trial = evaluation.trials.find((t) => t.number === evaluation.next) ?? null;
     fill(this.now, this.trial ? this.#next() : this.#finished());
-    fill(this.table, this.#report(await get(`${this.path}/report`)));
+    get(`${this.path}/report`).then((report) => fill(this.table, this.#report(report)), (error) => fill(this.table, errorState(error)));
   }
 
   #next() {
@@ -96,7 +96,7 @@ export class EvaluationRun {
     try {
       const evaluation = await post(`${this.path}/trials/${this.trial.number}`, body);
       this.note.value = this.recorded.value = "";
-      await this.#show(evaluation);
+      this.#show(evaluation);
     } catch (error) {
       notice(`Not saved: ${error.message}`, "bad");
     } finally {
@@ -106,7 +106,7 @@ export class EvaluationRun {
 
   async #reveal() {
     try {
-      await this.#show(await post(`${this.path}/reveal`, { user: choice("user") || "unnamed" }));
+      this.#show(await post(`${this.path}/reveal`, { user: choice("user") || "unnamed" }));
     } catch (error) {
       notice(error.message, "bad");
     }

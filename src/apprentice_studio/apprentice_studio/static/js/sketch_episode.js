@@ -19,7 +19,7 @@ const pace = new Throughput();
 /** Of this window, over all episodes. */
 
 const STATES = {
-  empty: ["", ""],
+  done: ["sketch saved", "good"],
   kept: ["draft kept in this browser …", ""],
   unkept: ["draft not sent yet …", "warn"],
   saving: ["saving draft …", ""],
@@ -34,9 +34,8 @@ export class SketchEpisode {
   constructor({ detail, curves, task, user, session, go, onSaved }) {
     Object.assign(this, { detail, task, user, session, go, onSaved });
     this.frames = curves.steps + 1;
-    const period = detail.steps > 0 && detail.duration > 0 ? detail.duration / detail.steps : 0.1;
     this.editor = new SketchEditor({
-      frames: this.frames, period, onCursor: () => this.#moved(), onCurve: () => this.#changed(), onTools: () => this.#tools(),
+      frames: this.frames, period: detail.control_period, onCursor: () => this.#moved(), onCurve: () => this.#changed(), onTools: () => this.#tools(),
     });
     const journal = new Journal(detail.episode_id, task, user);
     const start = startOf(curves, user, this.frames, journal.read(this.frames));
@@ -91,7 +90,10 @@ export class SketchEpisode {
       undo: button("Undo", "Undo (U)", () => e.undo()),
       redo: button("Redo", "Redo (R)", () => e.redo()),
     };
-    this.pick = h("select", { "aria-label": "Speed", onchange: () => { e.player.speed = Number(this.pick.value); } },
+    this.pick = h("select", { "aria-label": "Speed", onchange: () => {
+      e.player.speed = Number(this.pick.value);
+      this.canvas.focus({ preventScroll: true });
+    } },
       SPEEDS.map((s) => h("option", { value: s, selected: s === 1 }, `${s}×`)));
     return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Sketch tools" }, this.buttons.play, this.pick, this.buttons.pen,
       this.buttons.eraser, this.buttons.undo, this.buttons.redo, button("Fill gaps", "Fill gaps by interpolation (F)", () => this.saver.fill()),
@@ -141,6 +143,7 @@ export class SketchEpisode {
     this.#moved();
     this.#progress();
     if (start.origin === "draft") this.#draftState("saved");
+    if (start.origin === "sketch") this.#draftState("done");
     if (start.conflict) {
       this.keeper.conflict = start.conflict;
       this.keeper.dirty = true;
@@ -210,7 +213,7 @@ export class SketchEpisode {
   }
 
   async #saved(saved, values) {
-    this.legend.add({ kind: "sketch", user: this.user, revision: saved.revision, values }, this.user, "you, as saved now");
+    this.legend.saved({ kind: "sketch", user: this.user, revision: saved.revision, values }, this.user);
     this.legend.at(this.editor.cursor);
     this.plot.draw();
     this.onSaved(this.detail.episode_id);

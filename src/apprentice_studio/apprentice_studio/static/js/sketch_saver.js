@@ -20,6 +20,7 @@ export class SketchSaver {
     this.editor.finish();
     const gaps = this.editor.curve.gaps();
     if (gaps.length) return this.#refuse(gaps);
+    if (this.keeper.conflict) return this.#unresolved();
     this.#saving = true;
     try {
       return await this.#send();
@@ -46,6 +47,11 @@ export class SketchSaver {
       this.keeper.changed();
       return false;
     }
+  }
+
+  #unresolved() {
+    notice("Not saved: choose first which of the two drafts goes on.", "warn");
+    return false;
   }
 
   #refuse(gaps) {
