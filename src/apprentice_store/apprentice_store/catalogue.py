@@ -246,10 +246,10 @@ class Catalogue:
             return self.insert_sequence(c, episode_id, task, values, user, kind)[1]
 
     def insert_sequence(
-        self, c: Connection, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH
+        self, c: Connection, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH, sequence_id: str = ""
     ) -> tuple[str, int]:
-        """(sequence id, revision) of a reward sequence added inside a writing transaction."""
-        sequence = new_episode_id()
+        """(sequence id, revision) of a reward sequence added inside a writing transaction; '' makes a new id."""
+        sequence = sequence_id or new_episode_id()
         number = self.insert_annotation(c, episode_id, "reward_sequence", task, sequence, user)
         c.execute(insert(s.reward_sequences).values(
             episode_id=episode_id, sequence_id=sequence, task=task, type=kind, user=user, revision=number,

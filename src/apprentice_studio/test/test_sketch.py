@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from apprentice_store import catalogue as catalogue_module
+from apprentice_store.predictions import Predictions
 from apprentice_store.testing import child_environment
 
 CURVE = [0.0, 0.2, 0.4, 0.6, 0.9, 1.0]
@@ -147,6 +148,19 @@ def test_a_predicted_reward_is_a_ghost_of_its_model(served):
     served.store.catalogue.add_reward_sequence(served.ids[0], "lift", np.float32([0, 1, np.nan, 0, 0, 0]), "model-1", "REWARD_PREDICTION")
     [curve] = curves(served)["curves"]
     assert curve["kind"] == "model" and curve["model_id"] == "model-1" and curve["values"] == [0, 1, None, 0, 0, 0]
+
+
+def test_a_relabelled_reward_is_shown_as_the_mean_of_its_ensemble(served):
+    row = served.store.catalogue.get(served.ids[0])
+    predictions = Predictions(served.store)
+    members = np.stack([np.linspace(0, 1, 6), np.linspace(1, 0, 6)], axis=1)
+    predictions.add(row, "lift", "old", members)
+    predictions.add(row, "lift", "new", np.float32(CURVE)[:, None])
+    old, new = curves(served)["curves"]
+    assert old["model_id"] == "old" and old["values"] == [0.5] * 6 and new["values"] == np.float32(CURVE).tolist()
+    [said] = [p for p in predictions.of_episode(row.episode_id, "lift") if p.model_id == "old"]
+    (served.store.folder / said.file).write_bytes(b"damaged")
+    assert [c["model_id"] for c in curves(served)["curves"]] == ["new"]
 
 
 def test_a_locked_catalogue_is_told_and_loses_nothing(served, monkeypatch):
