@@ -115,6 +115,16 @@ def test_tags_and_hiding(served):
     assert served.client.get("/api/episodes").json()["total"] == 2
 
 
+def test_the_last_trim_is_told(served):
+    url = f"/api/episodes/{served.ids[0]}"
+    assert served.client.get(url).json()["trim"] is None
+    served.store.trim(served.ids[0], 1, 3)
+    served.store.trim(served.ids[0], 1, 2)
+    assert served.client.get(url).json()["trim"] == [1, 2]
+    served.store.trim(served.ids[0], None, None)
+    assert served.client.get(url).json()["trim"] is None
+
+
 def test_session(served):
     served.client.post(f"/api/episodes/{served.ids[0]}/tags", json={"name": "x", "user": "ann"})
     told = served.client.get("/api/session").json()
