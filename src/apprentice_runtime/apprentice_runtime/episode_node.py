@@ -298,7 +298,9 @@ class EpisodeNode(ApprenticeNode):
             self._missing.publish(TickMissing(step_id=0, reason="nobody drives"))
 
     def fresh(self) -> None:
-        if self._gate:
+        if self._gate and self._taps:
+            # What waits in the queues is old too.
+            self._taps.drain()
             self._gate.require_newer()
 
     def settled(self) -> bool:
@@ -327,8 +329,8 @@ class EpisodeNode(ApprenticeNode):
         if self._estop:
             return f"e-stop latched ({self._estop}); call reset_estop"
         lacking = self._readiness.lacks(goal, [s.topic for s in self._spec.streams])
-        if self._lockstep and self._readiness.newcomers:
-            # What the standing world showed before they came, they have not seen.
+        if self._lockstep and (lacking or self._readiness.newcomers):
+            # What the standing world showed before all were there, some have not seen.
             self.fresh()
         return lacking
 
