@@ -42,7 +42,8 @@ class StudioServer:
     """Studio over `folder` on a free port, which it keeps when it is started again."""
 
     def __init__(self, folder: Path):
-        self.folder, self.process = folder, None
+        self.folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -65,6 +66,13 @@ class StudioServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Killed meanwhile, and started again."""
+        self.kill()
+        yield
+        self.start()
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
@@ -110,7 +118,7 @@ class Hand:
 
     def ready(self) -> None:
         self.page.wait_for_selector("canvas.plot")
-        self.page.wait_for_function("document.querySelector('.camera canvas')?.dataset.step !== undefined")
+        self.page.wait_for_selector(".camera canvas[data-step]")
         self.margin = self.page.evaluate("import('/js/plot.js').then((m) => m.MARGIN)")
         self.last = int(self.page.get_attribute("canvas.plot", "aria-valuemax") or 0)
 
@@ -136,8 +144,10 @@ class Hand:
             self.page.keyboard.press(key)
 
     def save(self) -> None:
-        self.press("Enter")
-        self.page.wait_for_selector(".notice.good:has-text('Saved')")
+        with self.page.expect_response("**/sketch") as answered:
+            self.press("Enter")
+        assert answered.value.ok, answered.value.text()
+        self.draft_is("empty")
 
     def draft_is(self, state: str) -> None:
         self.page.wait_for_selector(f".draft[data-state={state}]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,9 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright")
 
+from playwright.sync_api import Browser, BrowserContext, expect
+from studio_browser import Hand, StudioServer, chromium, open_browser, person
+
 from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.images import decode_png
 from apprentice_store.bag_reader import EpisodeReader
@@ -20,13 +22,11 @@ from apprentice_store.bag_sink import BagSink
 from apprentice_store.frames import EpisodeFrames
 from apprentice_store.store import Store
 from apprentice_store.testing import make_episode
-from playwright.sync_api import Browser, BrowserContext, expect
-from studio_browser import Hand, StudioServer, chromium, open_browser, person
 
 pytestmark = pytest.mark.skipif(
     chromium() is None, reason="no Chromium: install one (apt-get install chromium), or name one in $APPRENTICE_CHROMIUM"
 )
-STEPS = 120
+STEPS = 80
 FRAMES = STEPS + 1
 HOSTILE = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>"
 
@@ -73,7 +73,7 @@ def name_of(request: pytest.FixtureRequest) -> str:
     return request.node.name[:60]
 
 
-CURVE = [(0, 0.05), (30, 0.1), (60, 0.6), (75, 0.55), (100, 0.9), (120, 0.97)]
+CURVE = [(0, 0.05), (20, 0.1), (40, 0.6), (50, 0.55), (66, 0.9), (STEPS, 0.97)]
 
 
 def expected() -> np.ndarray:
@@ -83,7 +83,7 @@ def expected() -> np.ndarray:
 def test_a_drawn_curve_is_saved_and_is_equal_frame_by_frame_after_a_reload(studio, anna, episodes, request):
     episode, user = episodes[1][0], name_of(request)
     hand = Hand(anna.new_page(), studio.url, episode)
-    hand.draw(CURVE)  # six pointer samples over 121 frames
+    hand.draw(CURVE)  # six pointer samples over 81 frames
     expect(hand.page.get_by_text(f"all {FRAMES} frames drawn")).to_be_visible()
     hand.save()
     saved = studio.sketch(episode, "lift", user)
@@ -130,25 +130,25 @@ def test_the_picture_is_the_bags_frame_under_the_cursor(studio, anna, episodes):
 def test_a_person_sketches_more_than_300_frames_a_minute(studio, anna, episodes, request, record_property):
     page, user = anna.new_page(), name_of(request)
     begun = time.monotonic()
-    for episode in episodes[1][:3]:
+    for episode in episodes[1][:2]:
         hand = Hand(page, studio.url, episode)
         # The pace of a hand: 2 s along the curve.
-        hand.draw([(f, float(expected()[f])) for f in range(0, FRAMES, 3)], pause=0.05)
+        hand.draw([(f, float(expected()[f])) for f in range(0, FRAMES, 4)], pause=0.1)
         hand.save()
-    rate = 3 * FRAMES / (time.monotonic() - begun) * 60
+    rate = 2 * FRAMES / (time.monotonic() - begun) * 60
     counted = studio.get(f"/api/throughput?user={user}")
     shown = int(page.inner_text(".pace").split()[0])
     record_property("frames_per_minute", {"wall": rate, "server": counted["frames_per_minute"], "page": shown})
     print(f"\nframes per minute: {rate:.0f} with loading, server {counted['frames_per_minute']:.0f}, page {shown}")
     assert rate >= 300 and counted["frames_per_minute"] >= 300 and shown >= 300
-    assert counted["frames"] == 3 * FRAMES
+    assert counted["frames"] == 2 * FRAMES
 
 
 def test_undo_redo_erase_and_keys_alone(studio, anna, episodes, request):
     episode, user = episodes[1][1], name_of(request)
     hand = Hand(anna.new_page(), studio.url, episode)
     open_frames = hand.page.locator(".readout >> nth=1")
-    hand.draw([(0, 0.2), (120, 0.8)])
+    hand.draw([(0, 0.2), (STEPS, 0.8)])
     hand.draw([(40, 0.5), (60, 0.5)], button="right")
     expect(open_frames).to_have_text(f"21 of {FRAMES} frames open")
     hand.press("u")
@@ -162,14 +162,14 @@ def test_undo_redo_erase_and_keys_alone(studio, anna, episodes, request):
     expect(open_frames).to_have_text(f"{FRAMES} of {FRAMES} frames open")
 
     # No pointer: a pen that follows the cursor, values by digit, a gap filled.
-    hand.press("Home", "0", "d", "ArrowUp", "ArrowUp", *["Shift+ArrowRight"] * 5, "d")
-    hand.press(*["Shift+ArrowRight"] * 5, "t", "ArrowRight", "Delete", "End", "9", "f")
+    hand.press("Home", "0", "d", "ArrowUp", "ArrowUp", *["Shift+ArrowRight"] * 3, "d")
+    hand.press(*["Shift+ArrowRight"] * 4, "t", "ArrowRight", "Delete", "End", "9", "f")
     expect(open_frames).to_have_text(f"all {FRAMES} frames drawn")
     hand.save()
     saved = studio.sketch(episode, "lift", user)
     assert saved is not None
-    assert saved[0] == pytest.approx(0.1) and saved[50] == pytest.approx(0.1) and saved[100] == 1 and saved[120] == pytest.approx(0.9)
-    assert saved[75] == pytest.approx(0.1 + 0.9 / 2, abs=1e-6)
+    assert saved[0] == pytest.approx(0.1) and saved[30] == pytest.approx(0.1) and saved[70] == 1 and saved[80] == pytest.approx(0.9)
+    assert saved[50] == pytest.approx(0.1 + 0.9 / 2, abs=1e-6)
     hand.press("?")
     expect(hand.page.get_by_role("dialog")).to_be_visible()
     assert not hand.errors
@@ -178,28 +178,28 @@ def test_undo_redo_erase_and_keys_alone(studio, anna, episodes, request):
 def test_saving_is_refused_while_frames_are_open_and_filling_is_told(studio, anna, episodes, request):
     episode, user = episodes[1][1], name_of(request)
     hand = Hand(anna.new_page(), studio.url, episode)
-    hand.draw([(0, 0.0), (40, 0.4)])
-    hand.draw([(80, 0.8), (120, 0.8)])
+    hand.draw([(0, 0.0), (30, 0.3)])
+    hand.draw([(60, 0.6), (STEPS, 0.6)])
     hand.press("Enter")
     question = hand.page.locator(".question")
-    expect(question).to_contain_text("39 frames have no value yet (41–79)")
+    expect(question).to_contain_text("29 frames have no value yet (31–59)")
     assert studio.sketch(episode, "lift", user) is None
     question.get_by_role("button", name="Fill by interpolation").click()
-    expect(hand.page.locator(".notice.warn")).to_contain_text("frames 41–79")
+    expect(hand.page.locator(".notice.warn")).to_contain_text("frames 31–59")
     with hand.page.expect_request("**/sketch") as sent:
         hand.save()
-    assert sent.value.post_data_json["filled"] == [[41, 79]]
+    assert sent.value.post_data_json["filled"] == [[31, 59]]
     values = studio.sketch(episode, "lift", user)
-    assert values is not None and values[60] == pytest.approx(0.6, abs=0.02)
+    assert values is not None and values[45] == pytest.approx(0.45, abs=0.02)
 
 
 def test_two_windows_of_one_person_never_overwrite_each_other_unseen(studio, browser, anna, episodes, request):
     episode, user = episodes[1][2], name_of(request)
     other = person(browser, user, mode="query")
     first, second = (Hand(c.new_page(), studio.url, episode) for c in (anna, other))
-    first.draw([(0, 0.1), (120, 0.1)])
+    first.draw([(0, 0.1), (STEPS, 0.1)])
     first.draft_is("saved")
-    second.draw([(0, 0.9), (120, 0.9)])
+    second.draw([(0, 0.9), (STEPS, 0.9)])
     second.draft_is("conflict")
     second.page.get_by_role("button", name="Keep mine").click()
     second.draft_is("saved")
@@ -220,45 +220,36 @@ def test_two_windows_of_one_person_never_overwrite_each_other_unseen(studio, bro
     other.close()
 
 
-def test_a_server_that_dies_in_the_middle_of_a_stroke_loses_nothing(browser, episodes, request):
-    folder, ids = episodes
-    episode, user = ids[3], name_of(request)
-    server, context = StudioServer(folder), person(browser, name_of(request), mode="query")
-    server.start()
-    try:
-        hand = Hand(context.new_page(), server.url, episode)
-        hand.draw([(0, 0.1), (50, 0.5)])
-        hand.draft_is("saved")
-        hand.draw([(51, 0.5), (60, 0.55)], release=False)
-        server.kill()
-        hand.page.mouse.move(*hand.at(90, 0.7))
+def test_a_server_that_dies_in_the_middle_of_a_stroke_loses_nothing(studio, anna, episodes, request):
+    episode, user = episodes[1][3], name_of(request)
+    hand = Hand(anna.new_page(), studio.url, episode)
+    hand.draw([(0, 0.1), (40, 0.5)])
+    hand.draft_is("saved")
+    hand.draw([(41, 0.5), (50, 0.55)], release=False)
+    with studio.away():
+        hand.page.mouse.move(*hand.at(60, 0.7))
         hand.draft_is("away")
-        hand.press("Enter")
         hand.page.mouse.up()
-        server.start()
-        hand.draft_is("saved")
-        draft = server.get(f"/api/episodes/{episode}/curves?task=lift&user={user}")["draft"]["values"]
-        assert [v is not None for v in draft] == [f <= 90 for f in range(FRAMES)]
+        hand.press("Shift+ArrowLeft")
+    hand.draft_is("saved")
+    draft = studio.get(f"/api/episodes/{episode}/curves?task=lift&user={user}")["draft"]["values"]
+    assert [v is not None for v in draft] == [f <= 60 for f in range(FRAMES)]
 
-        # Now the browser goes too, before the server comes back: the rest is in the browser's own storage.
-        server.kill()
-        hand.draw([(91, 0.7), (120, 1.0)], release=False)
+    # Now the browser goes too, before the server comes back: the rest is in the browser's own storage.
+    with studio.away():
+        hand.draw([(61, 0.7), (STEPS, 1.0)], release=False)
         hand.page.close()
-        server.start()
-        again = Hand(context.new_page(), server.url, episode)
-        expect(again.page.get_by_text(f"all {FRAMES} frames drawn")).to_be_visible()
-        again.save()
-        saved = server.sketch(episode, "lift", user)
-        assert saved is not None and saved[:91] == draft[:91] and saved[120] == pytest.approx(1, abs=0.02)
-    finally:
-        context.close()
-        server.kill()
+    again = Hand(anna.new_page(), studio.url, episode)
+    expect(again.page.get_by_text(f"all {FRAMES} frames drawn")).to_be_visible()
+    again.save()
+    saved = studio.sketch(episode, "lift", user)
+    assert saved is not None and saved[:61] == draft[:61] and saved[STEPS] == pytest.approx(1, abs=0.02)
 
 
 def test_text_from_the_store_is_never_html(studio, anna, episodes):
     episode = episodes[1][4]
     page = anna.new_page()
-    page.goto(f"{studio.url}/#/browse?q={json.dumps('steps = 120')[1:-1]}")
+    page.goto(f"{studio.url}/#/browse?q=steps = {STEPS}")
     expect(page.locator(".tag-name", has_text="onerror")).to_have_text(HOSTILE)
     hand = Hand(page, studio.url, episode)
     expect(page.locator(".legend .name", has_text="onerror")).to_have_text(HOSTILE)
@@ -323,7 +314,7 @@ def test_a_person_judges_an_episode(studio, anna, episodes, request):
     page.get_by_role("button", name="Override").click()
     expect(page.locator(".said")).to_contain_text("reward -0.5 over steps 10–20")
     assert studio.get(f"/api/episodes/{episode}")["success"] is False
-    page.get_by_role("button", name="Unclear (X)").click()
+    page.get_by_role("button", name="Unclear").click()
     expect(page.locator(".sketch-head")).to_contain_text("not judged")
     assert studio.get(f"/api/episodes/{episode}")["success"] is None
 
@@ -357,8 +348,9 @@ def test_pages_fit_the_window(studio, browser, episodes, size):
         page.goto(f"{studio.url}/#/{route}")
         page.wait_for_timeout(150)
         page.wait_for_selector("main > *")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), route
+        assert page.evaluate("[document.documentElement, document.querySelector('main')].every((e) => e.scrollWidth <= innerWidth)"), route
         if "sketch" in route and size[0] >= 1280:
             page.wait_for_selector("canvas.plot")
-            assert page.evaluate("document.querySelector('.toolbar').getBoundingClientRect().bottom <= innerHeight"), "tools are out of sight"
+            bottom = page.evaluate("document.querySelector('.toolbar').getBoundingClientRect().bottom")
+            assert bottom <= size[1], "tools are out of sight"
     context.close()

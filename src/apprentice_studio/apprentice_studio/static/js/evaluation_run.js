@@ -30,8 +30,8 @@ export class EvaluationRun {
 
   async load() {
     try {
-      const [evaluation, { sets, cameras }] = await get(this.path).then(async (e) => [e, await get("/api/evaluation_sets", { task: e.task })]);
-      Object.assign(this, { sets, cameras });
+      const [evaluation, { sets, cameras, overlays }] = await get(this.path).then(async (e) => [e, await get("/api/evaluation_sets", { task: e.task })]);
+      Object.assign(this, { sets, cameras: overlays ? cameras : [] });
       await this.#show(evaluation);
     } catch (error) {
       fill(this.now, errorState(error, () => this.load()));

@@ -37,15 +37,15 @@ async function show(list) {
 class Plan {
   constructor(session) {
     this.task = chosenTask(session.tasks);
-    this.sets = h("div", { class: "wide" });
+    this.sets = h("div", { class: "wide sets" });
     this.policies = h("textarea", { rows: 3, required: true, spellcheck: "false", placeholder: "one bundle id or name a line" });
-    this.episodes = h("input", { type: "number", min: 0, max: 10000, value: 0 });
+    this.episodes = h("input", { type: "number", min: 0, max: 10000, value: 0, title: "0: each named start once, 50 random ones" });
     this.seed = h("input", { type: "number", min: 0, step: 1, placeholder: "drawn" });
     this.blind = h("input", { type: "checkbox", checked: true });
     this.element = h("section", { class: "panel", "aria-label": "New evaluation" }, h("h2", {}, "New evaluation"),
       h("form", { onsubmit: (event) => { event.preventDefault(); this.#create(); } },
         taskField(session.tasks, this.task, (task) => { this.task = task; this.#starts(); }),
-        h("label", {}, "Episodes of each set (0: each start once; 50 random ones)", this.episodes), h("label", {}, "Seed of random starts and of the order", this.seed),
+        h("label", {}, "Episodes of each set", this.episodes), h("label", {}, "Seed of random starts and of the order", this.seed),
         this.sets, h("label", { class: "wide" }, "Policies", this.policies),
         h("label", { class: "check" }, this.blind, "blind: shuffled, and named A, B, … until revealed"), h("button", { class: "main" }, "Plan")));
     this.#starts();

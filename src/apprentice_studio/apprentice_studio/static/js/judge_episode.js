@@ -1,6 +1,6 @@
 // One episode being judged: the pictures, the rewards over time, and what has been said. A drag over the plot marks a range of steps.
 
-import { actorColour, actorStretches } from "./actors.js";
+import { actorColour, actorLegend, actorStretches } from "./actors.js";
 import { episodePath, post } from "./api.js";
 import { CameraWall } from "./camera_wall.js";
 import { fill, h, notice } from "./dom.js";
@@ -24,7 +24,7 @@ export class JudgeEpisode {
     }));
     this.readout = h("span", { class: "readout" });
     this.play = h("button", { onclick: () => this.player.toggle() }, "Play");
-    this.element = h("div", { class: "sketch-main" }, this.wall.element, h("div", { class: "status" }, this.readout), this.canvas,
+    this.element = h("div", { class: "sketch-main" }, this.wall.element, h("div", { class: "status" }, this.readout, h("span", { class: "grow" }), actorLegend()), this.canvas,
       h("div", { class: "toolbar", role: "toolbar", "aria-label": "Playing" }, this.play, h("span", { class: "grow" }),
         h("button", { onclick: () => this.keys.help() }, "Keys"), h("button", { onclick: () => this.go(1) }, "Next")));
     this.panel = this.#panel();
@@ -39,13 +39,13 @@ export class JudgeEpisode {
     const edge = { min: 0, max: this.detail.steps - 1, step: 1, placeholder: "step", oninput: () => this.#typedRange() };
     this.first = number("first step of the range", edge);
     this.last = number("last step of the range", edge);
-    this.value = number("reward of the range", { step: "any", placeholder: "reward" });
+    this.value = number("reward of the range", { step: "any", placeholder: "value" });
     this.said = h("ul", { class: "said" });
     this.#history(this.detail.annotations);
-    const word = (text, kind, body) => h("button", { class: kind, onclick: () => this.#say(body) }, text);
+    const word = (text, key, kind, body) => h("button", { class: kind, title: `${text} (${key})`, onclick: () => this.#say(body) }, text);
     return h("section", { class: "judging", "aria-label": "Judgement" }, h("h2", {}, "Judgement"),
-      h("div", { class: "words" }, word("Success (S)", "good", { success: true }), word("Failure (F)", "bad", { success: false }),
-        word("Unclear (X)", "", { clear_success: true })),
+      h("div", { class: "words" }, word("Success", "S", "good", { success: true }), word("Failure", "F", "bad", { success: false }),
+        word("Unclear", "X", "", { clear_success: true })),
       this.note, h("button", { onclick: () => this.#say({}) }, "Save the note alone"),
       h("h3", {}, "Reward over a range"), h("div", { class: "override" }, this.first, this.last, this.value,
         h("button", { onclick: () => this.#override() }, "Override")),

@@ -1,5 +1,6 @@
 // The page #/sketch/EPISODE?task=TASK: a queue beside one episode.
 
+import { actorLegend } from "./actors.js";
 import { episodePath, get } from "./api.js";
 import { emptyState, errorState, fill, h, notice } from "./dom.js";
 import { outcome, shortId, when } from "./rows.js";
@@ -50,7 +51,7 @@ class SketchPage {
         get(episodePath(this.id)), get(episodePath(this.id, "/curves"), { task: this.task, user: this.user }),
       ]);
       fill(this.head, h("div", {}, h("strong", {}, `${detail.source} · ${detail.task} `), outcome(detail.success)),
-        h("div", { class: "quiet" }, `${shortId(this.id)} · ${when(detail.started)} · `, h("a", { href: `#/judge/${this.id}` }, "Judge")));
+        h("div", { class: "quiet" }, `${shortId(this.id)} · ${when(detail.started)} · `, h("a", { href: `#/judge/${this.id}` }, "Judge")), actorLegend());
       this.episode = new SketchEpisode({
         detail, curves, task: this.task, user: this.user, session: this.session, go: (direction) => this.#go(direction),
         onSaved: (id) => this.queue.mark(id),

@@ -39,14 +39,20 @@ export class SketchQueue {
     this.box.element.hidden = !byQuery;
     if (byQuery && !this.box.names.options.length) await this.box.load();
     this.box.fail(null);
+    if (byQuery && !this.box.text) {
+      this.episodes = [];
+      return fill(this.list, emptyState("Which episodes?", "Write a query, or take a saved one."));
+    }
     try {
       const asked = { task: this.task, user: this.user, mode: this.mode.value, query: byQuery ? this.box.text : "", limit: 20 };
       this.episodes = (await get("/api/queue", asked)).episodes;
       this.#show();
     } catch (error) {
       this.episodes = [];
-      if (byQuery && error.status === 400) this.box.fail(error);
-      fill(this.list, errorState(error, () => this.load()));
+      if (byQuery && error.status === 400) {
+        this.box.fail(error);
+        fill(this.list);
+      } else fill(this.list, errorState(error, () => this.load()));
     }
   }
 

@@ -7,7 +7,7 @@ const part = encodeURIComponent;
 const degrees = (yaw) => `${Math.round((yaw * 180) / Math.PI)}°`;
 
 export class StartPicture {
-  /** `place`: {objects: {name: [x, y, z, yaw] in m and rad}, shapes: {name: shape}}. */
+  /** `place`: {objects: {name: [x, y, z, yaw] in m and rad}, shapes: {name: shape}}; `cameras`: those that there are pictures of. */
   constructor(task, set, start, place, cameras) {
     this.path = (camera) => `/api/evaluation_sets/${part(task)}/${part(set)}/${part(start)}/overlay/${part(camera)}.png`;
     this.image = h("img", { alt: `Start ${set}/${start} as the camera sees it` });
@@ -43,8 +43,8 @@ function plan(place) {
   const X = (y) => (y1 - y) * scale;
   const Y = (x) => (x1 - x) * scale;
   const lines = [];
-  for (let x = x0; x <= x1 + 1e-9; x += 0.1) lines.push(h("path", { class: "axis", d: `M0 ${Y(x)}H${X(y0)}` }), h("text", { x: 3, y: Y(x) - 3 }, `x ${x.toFixed(1)}`));
-  for (let y = y0; y <= y1 + 1e-9; y += 0.1) lines.push(h("path", { class: "axis", d: `M${X(y)} 0V${Y(x0)}` }), h("text", { x: X(y) + 3, y: Y(x0) - 3 }, `y ${y.toFixed(1)}`));
+  for (let x = x0 + 0.1; x <= x1 + 1e-9; x += 0.1) lines.push(h("path", { class: "axis", d: `M0 ${Y(x)}H${X(y0)}` }), h("text", { x: 3, y: Y(x) + 10 }, `x ${x.toFixed(1)}`));
+  for (let y = y0 + 0.1; y < y1 - 1e-9; y += 0.1) lines.push(h("path", { class: "axis", d: `M${X(y)} 0V${Y(x0)}` }), h("text", { x: X(y) + 3, y: Y(x0) - 3 }, `y ${y.toFixed(1)}`));
   return h("svg", { viewBox: `0 0 ${X(y0)} ${Y(x0)}`, role: "img", "aria-label": "Plan of the start from above" }, lines,
     objects.map(([name, [x, y, , yaw]]) => h("g", { transform: `translate(${X(y)} ${Y(x)}) rotate(${(-yaw * 180) / Math.PI})` },
       h("rect", { x: -20, y: -20, width: 40, height: 40, rx: 3, style: { fill: CSS.supports("color", name) ? name : "var(--accent)", opacity: 0.8 } }))),
