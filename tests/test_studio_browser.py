@@ -344,7 +344,8 @@ def test_a_blind_evaluation_names_its_policies_only_at_the_end(studio, anna, epi
     expect(page.locator(".evaluation-report tbody tr").first).to_contain_text("100 % (1/1, 21 % to 100 %)")
 
 
-UNNAMED = """[...document.querySelectorAll("button, input, select, textarea, img, svg[role]")].filter((e) =>
+UNNAMED = """[...document.querySelectorAll("button, input, select, textarea, img, svg[role]")]
+    .filter((e) =>
     !(e.labels?.length || e.getAttribute("aria-label") || e.textContent.trim() || e.title || e.alt !== undefined)).map((e) => e.outerHTML)"""
 
 
