@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,10 @@ def chromium() -> str | None:
 
 
 class StudioServer:
-    """Studio over `folder` on a free port, which it keeps when it is started again."""
+    """Studio over `folder` on a free port, which it keeps when it is started again. `options`: of the command."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, options: Sequence[str] = ("--no-watch",), environment: Mapping[str, str] | None = None):
+        self.folder, self.options, self.environment = folder, options, environment
         self.process: subprocess.Popen[bytes] | None = None
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ class StudioServer:
     def start(self) -> None:
         log = (self.folder.parent / "studio.log").open("ab")
         command = [sys.executable, "-m", "apprentice_workflows", "studio", "--data", str(self.folder), "--port", str(self.port)]
-        self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.process = subprocess.Popen([*command, *self.options], stdout=log, stderr=log, env=self.environment)
         log.close()
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:

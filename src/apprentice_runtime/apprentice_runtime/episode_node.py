@@ -19,6 +19,7 @@ from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import RobotProfile, load_cell, load_robot, load_task
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import PolledGroup, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.streams import JointNames
@@ -50,7 +51,7 @@ from apprentice_runtime.ros_convert import (
     tick_to_msg,
 )
 from apprentice_runtime.ros_readiness import Readiness
-from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, take_raw
+from apprentice_runtime.ros_streams import StreamTaps
 from apprentice_runtime.tick import EventData, StepData, TickPlan
 
 PARAMETERS = (

@@ -337,6 +337,13 @@ class Catalogue:
                 out.setdefault(episode_id, []).append(tag)
         return out
 
+    def tagged(self, tag: str) -> list[str]:
+        """Episodes that bear a tag, in the order in which they got it."""
+        t, present = s.annotation_log.c, select(s.episode_tags.c.episode_id).where(s.episode_tags.c.tag == tag)
+        mine = (t.kind == "tag") & (t.name == tag) & (t.value == "true") & t.episode_id.in_(present)
+        with self._engine.begin() as c:
+            return [r[0] for r in c.execute(select(t.episode_id).where(mine).group_by(t.episode_id).order_by(func.max(t.revision)))]
+
     def totals(self, by: Sequence[str] = ("task", "source", "kind"), where: str | None = None) -> list[dict[str, Any]]:
         """Episodes, steps, seconds and lost observations by columns (spec 000 line 31), without the hidden ones."""
         e = s.episodes.c

@@ -1,7 +1,7 @@
 """Writes episodes in the published layout (spec 000 line 30): `metadata.sqlite` and one TFRecord file an episode, frames in time order.
 
 What it cannot hold: the raw streams of a bag (joints at 100 Hz, wrench, tf, robot description, safety stages), and annotations other
-than tags and reward sequences (judgements beyond the last, trims, notes, hiding). docs/studio.md lists it.
+than tags and reward sequences (judgements beyond the last, trims, notes, hiding). docs/studio_server.md lists it.
 """
 
 from __future__ import annotations

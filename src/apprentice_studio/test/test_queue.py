@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from apprentice_store.testing import make_episode
 
 
@@ -16,8 +18,6 @@ def test_modes(served):
     other = make_episode(served.store, seed=7, task="stack", source="expert").episode_id
     taught = make_episode(served.store, seed=8, source="teleop").episode_id
     row = served.store.catalogue.get(agent)
-    from dataclasses import replace
-
     served.store.catalogue.replace(replace(row, bundle_id="b" * 64))
     assert set(queue(served, "demos")) == {demo, taught}
     assert queue(served, "agent") == [agent]
@@ -26,6 +26,11 @@ def test_modes(served):
     assert queue(served, "delusions") == []
     served.store.tag(agent, "delusion_candidate")
     assert queue(served, "delusions") == [agent]
+    for worst_first in (demo, watcher):
+        served.store.tag(worst_first, "delusion_candidate")
+    assert queue(served, "delusions") == [agent, demo, watcher]
+    served.store.tag(demo, "delusion_candidate", False)
+    assert queue(served, "delusions") == [agent, watcher]
     assert set(queue(served, "query", query="success = false")) == {agent, watcher}
     assert served.client.get("/api/queue", params={"task": "lift", "user": "ann", "mode": "query"}).status_code == 400
     assert served.client.get("/api/queue", params={"task": "lift", "user": "ann", "mode": "best"}).status_code == 422

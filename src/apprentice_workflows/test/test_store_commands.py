@@ -69,3 +69,20 @@ def test_merge(data, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["hide", "trim", "merge"])
 def test_help_has_examples(command: str) -> None:
     assert f"apprentice store {command} " in store_command(command, "--help").stdout
+
+
+def test_export_and_import(data, tmp_path: Path) -> None:
+    folder, (one, two) = data
+    out, other = str(tmp_path / "out"), str(tmp_path / "other")
+    Store(other).close()
+    told = store_command("export", out, "-d", folder, "-w", f"id = '{one}'", "--json")
+    assert told.returncode == 0 and json.loads(told.stdout)["episodes"] == [one]
+    again = store_command("export", out, "-d", folder)
+    assert again.returncode == 2 and "exists already" in again.stderr
+    told = store_command("import", out, "-d", other)
+    assert told.returncode == 0 and "1 episodes taken in" in told.stdout and listed(other) == [one]
+    (next(Path(out).glob(f"*{one}"))).write_bytes(b"cut")
+    assert store_command("import", out, "-d", str(tmp_path / "other")).returncode == 0, "what is here already is not read again"
+    Store(tmp_path / "third").close()
+    told = store_command("import", out, "-d", str(tmp_path / "third"))
+    assert told.returncode == 1 and "refused" in told.stdout and two not in told.stdout
