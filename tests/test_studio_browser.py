@@ -345,8 +345,8 @@ def test_a_blind_evaluation_names_its_policies_only_at_the_end(studio, anna, epi
 
 
 UNNAMED = """[...document.querySelectorAll("button, input, select, textarea, img, svg[role]")]
-    .filter((e) =>
-    !(e.labels?.length || e.getAttribute("aria-label") || e.textContent.trim() || e.title || e.alt !== undefined)).map((e) => e.outerHTML)"""
+    .filter((e) => !(e.labels?.length || e.getAttribute("aria-label") || e.textContent.trim() || e.title || e.alt !== undefined))
+    .map((e) => e.outerHTML)"""
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (420, 900)])
