@@ -37,7 +37,7 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     from apprentice_sim.sim_cell import SimCell
 
     store = Store(tmp_path_factory.mktemp("studio") / "bags")
-    cell = SimCell("sawyer_lift", "lift", 1, sink=BagSink(store), cameras=["basket_front_left", "wrist_left"])
+    cell = SimCell("sawyer_lift", "lift", 1, sink=BagSink(store), cameras=["basket_front_left"])
     ref = cell.run(EpisodeRequest("lift", "expert", ResetRequest(seed=1), steps=STEPS, tags=("demo",)))
     cell.close()
     made = [make_episode(store, STEPS, seed=i, success=i % 2 == 0).episode_id for i in range(4)]
@@ -344,6 +344,11 @@ def test_a_blind_evaluation_names_its_policies_only_at_the_end(studio, anna, epi
     expect(page.locator(".evaluation-report tbody tr").first).to_contain_text("100 % (1/1, 21 % to 100 %)")
 
 
+UNNAMED = """[...document.querySelectorAll("button, input, select, textarea, img, svg[role]")]
+    .filter((e) => !(e.labels?.length || e.getAttribute("aria-label") || e.textContent.trim() || e.title || e.alt !== undefined))
+    .map((e) => e.outerHTML)"""
+
+
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080), (420, 900)])
 def test_pages_fit_the_window(studio, browser, episodes, size):
     context = person(browser, "anna", size, mode="query")
@@ -353,6 +358,7 @@ def test_pages_fit_the_window(studio, browser, episodes, size):
         page.wait_for_timeout(150)
         page.wait_for_selector("main > *")
         assert page.evaluate("[document.documentElement, document.querySelector('main')].every((e) => e.scrollWidth <= innerWidth)"), route
+        assert page.evaluate(UNNAMED) == [], route
         if "sketch" in route and size[0] >= 1280:
             page.wait_for_selector("canvas.plot")
             bottom = page.evaluate("document.querySelector('.toolbar').getBoundingClientRect().bottom")

@@ -69,8 +69,8 @@ export class DraftKeeper {
   #again = () => this.#tries && this.flush();
 
   /**
-   * `read()` returns {values, filled, base}. `onState(state, detail)`: done (the sketch is saved), kept (in this browser), saving, saved, away (server does
-   * not answer), conflict (detail: the stored draft), refused (detail: why).
+   * `read()` returns {values, filled, base}. `onState(state, detail)`: done (the sketch is saved), kept (in this browser), unkept (nowhere
+   * yet), saving, saved, away (server does not answer), conflict (detail: the stored draft), refused (detail: why).
    */
   constructor({ episode, task, user, version, journal, read, onState }) {
     Object.assign(this, { path: episodePath(episode, "/draft"), task, user, version, journal, read, onState });

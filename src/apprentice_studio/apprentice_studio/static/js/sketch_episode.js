@@ -35,7 +35,8 @@ export class SketchEpisode {
     Object.assign(this, { detail, task, user, session, go, onSaved });
     this.frames = curves.steps + 1;
     this.editor = new SketchEditor({
-      frames: this.frames, period: detail.control_period, onCursor: () => this.#moved(), onCurve: () => this.#changed(), onTools: () => this.#tools(),
+      frames: this.frames, period: detail.control_period, onCursor: () => this.#moved(), onCurve: () => this.#changed(),
+        onTools: () => this.#tools(),
     });
     const journal = new Journal(detail.episode_id, task, user);
     const start = startOf(curves, user, this.frames, journal.read(this.frames));
@@ -70,9 +71,11 @@ export class SketchEpisode {
     this.readout = h("span", { class: "readout" });
     this.done = h("span", { class: "readout" });
     this.draft = h("span", { class: "draft", role: "status" });
-    this.speed = h("span", { class: "pace", title: "Frames that got a value in this window, over the time in which you worked; pauses count 10 s at most" });
+    this.speed = h("span", { class: "pace",
+      title: "Frames that got a value in this window, over the time in which you worked; pauses count 10 s at most" });
     this.element = h("div", { class: "sketch-main" }, this.wall.element, this.question,
-      h("div", { class: "status" }, this.readout, this.done, this.draft, h("span", { class: "grow" }), this.speed), this.canvas, this.#toolbar());
+      h("div", { class: "status" }, this.readout, this.done, this.draft, h("span", { class: "grow" }), this.speed), this.canvas,
+        this.#toolbar());
     this.unbind = bindPointer(this.plot, this.editor);
     this.keys = bindKeys(this.#keyTable(), "Keys for sketching");
   }
@@ -86,7 +89,8 @@ export class SketchEpisode {
     this.buttons = {
       play: button("Play", "Play (Space)", () => e.play()),
       pen: button("Pen", "Draw along the cursor (D)", () => e.togglePen(), { "aria-pressed": "false" }),
-      eraser: button("Eraser", "The pointer and the pen erase (E); so does the right button", () => e.toggleEraser(), { "aria-pressed": "false" }),
+      eraser: button("Eraser", "The pointer and the pen erase (E); so does the right button", () => e.toggleEraser(),
+        { "aria-pressed": "false" }),
       undo: button("Undo", "Undo (U)", () => e.undo()),
       redo: button("Redo", "Redo (R)", () => e.redo()),
     };
@@ -96,7 +100,8 @@ export class SketchEpisode {
     } },
       SPEEDS.map((s) => h("option", { value: s, selected: s === 1 }, `${s}×`)));
     return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Sketch tools" }, this.buttons.play, this.pick, this.buttons.pen,
-      this.buttons.eraser, this.buttons.undo, this.buttons.redo, button("Fill gaps", "Fill gaps by interpolation (F)", () => this.saver.fill()),
+      this.buttons.eraser, this.buttons.undo, this.buttons.redo,
+        button("Fill gaps", "Fill gaps by interpolation (F)", () => this.saver.fill()),
       button("Clear", "Erase the whole curve (Shift+Delete)", () => e.clear()), h("span", { class: "grow" }),
       button("Keys", "Keys (?)", () => this.keys.help()), button("Next", "Next episode (N)", () => this.go(1)),
       button("Save", "Save the sketch (Enter)", () => this.saver.save(), { class: "main" }));

@@ -28,7 +28,8 @@ export class Legend {
     ghost.value = h("span", { class: "quiet value" });
     this.ghosts.push(ghost);
     this.list.append(h("li", {}, h("label", { title: `revision ${curve.revision}` }, box,
-      h("span", { class: `swatch${model ? " dashed" : ""}`, style: { background: model ? "" : `var(${colour})`, borderColor: `var(${colour})` } }),
+      h("span", { class: `swatch${model ? " dashed" : ""}`,
+        style: { background: model ? "" : `var(${colour})`, borderColor: `var(${colour})` } }),
       h("span", { class: "name" }, name), ghost.value)));
   }
 
