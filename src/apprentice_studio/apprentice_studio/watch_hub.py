@@ -112,6 +112,8 @@ class WatchHub:
                     self.state.found(time.time())
                     self._set_link("up", "")
                 self._take(frame)
+            with contextlib.suppress(TimeoutError):  # so that its own exit code is told
+                await asyncio.wait_for(process.wait(), PATIENCE)
         except ValueError as error:
             return f"watch_node sent what is not understood: {error}"
         finally:
@@ -203,8 +205,9 @@ class WatchHub:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Its link is closed, so it has nothing more to do; SIGTERM spares it the rest of a start."""
     for push in (process.terminate, process.kill):
+        if process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             push()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), PATIENCE)
-            return

@@ -106,18 +106,18 @@ def test_a_slow_page_delays_nobody_and_then_gets_the_newest(open_watch):
         fast, slow = Reader(fast_socket), Reader(slow_socket)
         until(lambda: hub.state.pictures, "the first picture")
         slow.turn(acknowledge=False)
-        begun, first = time.monotonic(), hub.state.newest["joints joints"]["stamp"]
-        while time.monotonic() - begun < 2.0:
+        end = time.monotonic() + 30
+        while fast.pictures < 20 or hub.state.newest["joints joints"]["stamp"] < 500:
             fast.turn()
-        sent = hub.state.newest["joints joints"]["stamp"] - first
-        assert fast.pictures > 15, "the fast page was held up"
+            assert time.monotonic() < end, "the fast page was held up"
         # Two turns are under way to a page that answers none; what waits for it is the newest and a bounded series.
-        (page,) = [p for p in hub.pages if p.box.dropped or len(p.box) > 100]
-        assert len(page.box) <= watch_hub.PAGE_DEPTH + 10 and sent > 100
+        waiting = max(hub.pages, key=lambda p: len(p.box)).box
+        assert 100 < len(waiting) <= watch_hub.PAGE_DEPTH + 10
         slow.turn(acknowledge=False)
+        now = picture_header(hub.state.pictures["a"])["stamp"]
         slow_socket.send_json({"ack": 1})
         slow.turn()
-        assert hub.state.newest["joints joints"]["stamp"] - slow.stamp < sent / 2, "the slow page was shown an old picture"
+        assert slow.stamp >= now > 100 and slow.pictures == 3, "the slow page was shown an old picture"
 
 
 def test_the_series_of_a_page_that_keeps_up_has_no_gap(open_watch):
