@@ -29,8 +29,8 @@ SETTLED = 30.0
 """s after which a process that ended counts as a first failure again (ours)"""
 PATIENCE = 3.0
 """s that the process is given to end (ours)"""
-PAGE_DEPTH = 2000
-"""items of a series that wait for a page (ours)"""
+PAGE_DEPTH = 4000
+"""items of a series that wait for a page: all of the history and some seconds (ours)"""
 NO_ROS = "rclpy is not importable here, so the running cell cannot be seen: start Studio in an environment with ROS 2"
 
 
@@ -160,7 +160,9 @@ class WatchHub:
         page = Page(Mailbox(PAGE_DEPTH, filled.set), filled)
         page.box.put("link", self.link)
         page.box.put("alarms", {"t": "alarms", "alarms": self.state.alarms.listing()})
-        for item in self.state.opening():
+        for key, item in self.state.newest.items():
+            page.box.put(key, item)
+        for item in self.state.history():
             page.box.push(item)
         for camera, picture in self.state.pictures.items():
             page.box.put(f"picture {camera}", picture)
