@@ -13,7 +13,7 @@ FIRST = ("estop", "link", "arm")
 """keys that stand above all others: the rest follows from them"""
 HISTORY = 200
 """past alarms that are kept (ours)"""
-TOGETHER = 5.0
+TOGETHER = 30.0
 """s; an event that comes again within is counted, not listed again: a policy at the edge of its box is clamped at every tick (ours)"""
 SILENT_NODE = 4.0
 """s without diagnostics after which a node that had spoken counts as silent; all speak once a second (ours)"""
