@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +103,7 @@ def train_cell(
         for counts in (own, totals):
             counts.add(reward, values, config.margins, config.threshold)
         judged[curve.episode_id] = [own.ordered, own.pairs]
-    return {"stopped": result.stopped, "steps": result.steps, "episodes": judged, **totals.as_dict()}
+    return {"stopped": result.stopped, "steps": result.steps, "wall_s": result.wall_s, "episodes": judged, **totals.as_dict()}
 
 
 Judged = list[dict[str, list[int]]]
@@ -148,7 +147,6 @@ def verdict(found: dict[str, tuple[float, float, float]]) -> str:
 
 def q6_ranking(out: Path, data: Path, settings: Q6Settings, commit: str, progress: Callable[..., None]) -> dict[str, Any]:
     """Collects, sketches, trains and judges what is missing; writes result.json and plot.png into `out`. Resumable; Ctrl-C is clean."""
-    begun = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     collect(data, settings.episodes, lambda done, total: progress("recording", done, total, {}))
     annotate(data, settings)
@@ -176,7 +174,7 @@ def q6_ranking(out: Path, data: Path, settings: Q6Settings, commit: str, progres
         "claim": CLAIM, "cells": cells, "verdict": verdict(lost),
         "drop": {k: dict(zip(("value", "low", "high"), v, strict=True)) for k, v in lost.items()},
         "unit": "pairs of frames of held-out episodes, beyond mu_s in the plain curve; intervals by bootstrap over (seed, episode)",
-        "seeds": list(settings.seeds), "config": vars(settings), "commit": commit, "wall_s": round(time.monotonic() - begun, 1),
+        "seeds": list(settings.seeds), "config": vars(settings), "commit": commit, "wall_s": round(sum(r["wall_s"] for found in runs.values() for r in found), 1),
     }
     (out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     plot(result, out / "plot.png")
