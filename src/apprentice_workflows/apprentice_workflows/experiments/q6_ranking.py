@@ -174,7 +174,8 @@ def q6_ranking(out: Path, data: Path, settings: Q6Settings, commit: str, progres
         "claim": CLAIM, "cells": cells, "verdict": verdict(lost),
         "drop": {k: dict(zip(("value", "low", "high"), v, strict=True)) for k, v in lost.items()},
         "unit": "pairs of frames of held-out episodes, beyond mu_s in the plain curve; intervals by bootstrap over (seed, episode)",
-        "seeds": list(settings.seeds), "config": vars(settings), "commit": commit, "wall_s": round(sum(r["wall_s"] for found in runs.values() for r in found), 1),
+        "seeds": list(settings.seeds), "config": vars(settings), "commit": commit,
+        "wall_s": round(sum(r["wall_s"] for found in runs.values() for r in found), 1),
     }
     (out / "result.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     plot(result, out / "plot.png")
