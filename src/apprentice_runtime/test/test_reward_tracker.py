@@ -1,42 +1,61 @@
-"""Which frames and actions a reward source is given, tick by tick."""
-
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from apprentice_core.episode import Segment
-from apprentice_core.spaces import ArraySpec
-from apprentice_learning.networks.observation import NetworkConfig
-from apprentice_learning.rewards.bundles import write_reward
-from apprentice_learning.rewards.reward_network import RewardNetwork
-from apprentice_learning.rewards.sketch_reward import SketchReward
+from apprentice_core.reward import RewardBatch, RewardResult
 from apprentice_runtime.reward_tracker import RewardTracker
 from apprentice_runtime.tick import TickPlan
 
-SPECS = (ArraySpec("camera/front", (16, 24, 3), "uint8"), ArraySpec("tool/pose", (7,)))
+
+class Distance:
+    """Reward: how far x came; it keeps the batches that it was asked for."""
+
+    name, model_id, needs_privileged = "distance", "", False
+
+    def __init__(self):
+        self.batches: list[RewardBatch] = []
+
+    def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]:
+        self.batches.append(batch)
+        value = (batch.next_observation["x"] - batch.observation["x"])[:, 0]
+        no = np.zeros(1, bool)
+        return {"distance": RewardResult(value, np.full(1, np.nan), ~no, no, no)}
 
 
-def plan(episode: str, step: int) -> TickPlan:
-    return TickPlan(0, 0, episode, 100 + step, step, False, (), ("sketch",), Segment(), (), ())
+def plan(step: int, episode: str = "e") -> TickPlan:
+    return TickPlan(1000 + step, 0, episode, 10 + step, step, False, ("policy",), ("distance",), Segment(), (), ())
 
 
-def test_a_sketch_model_scores_the_frame_that_each_step_began_with(tmp_path):
-    torch.manual_seed(0)
-    network = RewardNetwork(SPECS, NetworkConfig(cameras=("camera/front",), proprio=("tool/pose",), encoder="tiny", hidden=(8,)))
-    write_reward(tmp_path / "m", [network], name="m", task="lift", config={}, lineage={})
-    source, rng = SketchReward(tmp_path / "m"), np.random.default_rng(0)
-    tracker = RewardTracker(source, 7)
-    frames = [
-        {"camera/front": rng.integers(0, 255, (16, 24, 3), dtype=np.uint8), "tool/pose": rng.standard_normal(7).astype(np.float32)}
-        for _ in range(4)
-    ]
-    expected = source.predict({k: np.stack([f[k] for f in frames]) for k in frames[0]})[:, 0]
-    assert tracker.tick(plan("a", 0), frames[0], None) is None
-    for t in (1, 2, 3):
-        given = tracker.tick(plan("a", t), frames[t], None)
-        assert given is not None
-        step_id, rewards = given
-        assert step_id == 100 + t - 1 and list(rewards) == ["lift"]
-        np.testing.assert_allclose(rewards["lift"].value, expected[t - 1 : t], atol=1e-6)
-    assert tracker.tick(plan("b", 0), frames[0], None) is None, "an episode's first tick ends no transition of the one before"
+def x(value: float) -> dict[str, np.ndarray]:
+    return {"x": np.array([value], np.float32)}
+
+
+def test_reward_of_a_step_stands_between_its_two_observations() -> None:
+    source = Distance()
+    tracker = RewardTracker(source, 2)
+    assert tracker.tick(plan(0), x(1.0), None) is None
+    tracker.executed(10, np.array([0.5, -0.5], np.float32))
+    step_id, rewards = tracker.tick(plan(1), x(3.0), None)
+    assert step_id == 10 and rewards["distance"].value[0] == 2.0
+    np.testing.assert_array_equal(source.batches[0].action, [[0.5, -0.5]])
+    assert source.batches[0].first["x"][0, 0] == 1.0
+
+
+def test_waits_for_what_was_carried_out() -> None:
+    tracker = RewardTracker(Distance(), 2)
+    assert not tracker.awaits_action(plan(0)), "before the first tick nothing was"
+    tracker.tick(plan(0), x(0.0), None)
+    assert tracker.awaits_action(plan(1))
+    tracker.executed(10, np.zeros(2, np.float32))
+    assert not tracker.awaits_action(plan(1))
+    assert not tracker.awaits_action(plan(0, "another")), "what another episode did is not asked for"
+
+
+def test_next_episode_starts_anew() -> None:
+    source = Distance()
+    tracker = RewardTracker(source, 2)
+    tracker.tick(plan(0), x(0.0), None)
+    assert tracker.tick(plan(0, "another"), x(5.0), None) is None
+    tracker.tick(plan(1, "another"), x(6.0), None)
+    assert source.batches[0].first["x"][0, 0] == 5.0

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, rewards, store, train
+from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, rewards, store, studio, train
 
 app = typer.Typer(
     name="apprentice",
@@ -31,6 +31,7 @@ app.command("delusions")(rewards.delusions)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(store.app, name="store")
 app.add_typer(bundle.app, name="bundle")
+app.command("studio")(studio.studio)
 app.command("replay")(replay.replay)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
