@@ -16,13 +16,16 @@ from sqlalchemy import func, select
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
-from apprentice_store.catalogue import EpisodeRow, engine_of
+from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.replay_cache import ReplayCache
+from apprentice_store.sketch_book import Curve
 from apprentice_store.store import Store
 
 log = logging.getLogger(__name__)
 KIND = "predicted_reward"
 FOLDER = "predicted"
+PREDICTED = "PREDICTED"
+"""type of a curve that a model drew"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -77,7 +80,7 @@ class Predictions:
         query = select(t.episode_id, t.revision, t.value).where(t.kind == KIND, t.name == task, t.author == model_id).order_by(t.revision)
         if revision is not None:
             query = query.where(t.revision <= revision)
-        with engine_of(self.store.catalogue).begin() as connection:
+        with self.store.catalogue.transaction() as connection:
             said = [_prediction(i, task, model_id, number, value) for i, number, value in connection.execute(query)]
         return {p.episode_id: p for p in said if p is not None}
 
@@ -87,7 +90,7 @@ class Predictions:
         query = select(t.author).where(t.kind == KIND, t.name == task).group_by(t.author).order_by(func.min(t.revision))
         if revision is not None:
             query = query.where(t.revision <= revision)
-        with engine_of(self.store.catalogue).begin() as connection:
+        with self.store.catalogue.transaction() as connection:
             return [r[0] for r in connection.execute(query)]
 
     def missing(self, rows: Iterable[EpisodeRow], task: str, model_id: str) -> list[EpisodeRow]:
@@ -111,6 +114,23 @@ class Predictions:
         if values.dtype != np.float32 or values.ndim != 2 or len(values) != prediction.frames:
             raise ApprenticeError(f"{path}: holds {values.dtype} {values.shape}, expected float32 [{prediction.frames}, members]")
         return values
+
+    def curves(self, episode_id: str, task: str) -> list[Curve]:
+        """What each model says of an episode, newest file a model, for whoever draws over it; a file that cannot be read is left out."""
+        newest: dict[str, Prediction] = {}
+        for a in self.store.catalogue.annotations(episode_id):
+            if a.kind == KIND and a.name == task:
+                found = _prediction(episode_id, task, a.author, a.revision, json.dumps(a.value))
+                newest |= {} if found is None else {a.author: found}
+        out = []
+        for prediction in newest.values():
+            try:
+                values = self.read(prediction).mean(axis=1)
+            except ApprenticeError as error:
+                log.warning("%s", error)
+                continue
+            out.append(Curve(f"{prediction.model_id}-{prediction.revision}", PREDICTED, prediction.model_id, prediction.revision, values))
+        return out
 
     def column(
         self, cache: ReplayCache, task: str, model_id: str = "", revision: int | None = None

@@ -27,6 +27,7 @@ def studio(
 
       apprentice studio --host 0.0.0.0 --name robot-pc.local
     """
+    from apprentice_store.predictions import Predictions
     from apprentice_studio.app import create_app
     from apprentice_studio.security import Access, is_local, new_token
     from apprentice_studio.server import address, bound, serve
@@ -36,7 +37,8 @@ def studio(
     with bound(host, port) as socket, open_store(data) as store:
         access = Access(host, "" if is_local(host) else new_token(), frozenset(name or ()))
         url = address(socket, access)
-        app = create_app(store, access, overlay=Overlays(store.folder / "cache" / "overlays", cell))
+        overlay = Overlays(store.folder / "cache" / "overlays", cell)
+        app = create_app(store, access, overlay=overlay, predictions=Predictions(store).curves)
         typer.echo(f"Studio of {store.folder}: {url}")
         if open_browser:
             import webbrowser
