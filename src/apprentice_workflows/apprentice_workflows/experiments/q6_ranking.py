@@ -130,7 +130,7 @@ def drops(runs: dict[tuple[str, str], Judged]) -> dict[str, tuple[float, float, 
     ids = [(k, i) for k, run in enumerate(runs["ranking", "plain"]) for i in run]
     ordered = {cell: np.array([found[k][i][0] for k, i in ids], dtype=np.float64) for cell, found in runs.items()}
     pairs = np.array([runs["ranking", "plain"][k][i][1] for k, i in ids], dtype=np.float64)
-    lost = {loss: ordered[loss, "plain"] - ordered[loss, "rescaled"] for loss in LOSSES}
+    lost: dict[str, np.ndarray] = {loss: ordered[loss, "plain"] - ordered[loss, "rescaled"] for loss in LOSSES}
     lost["difference"] = lost["regression"] - lost["ranking"]
     return {name: _bootstrap(pairs, parts) for name, parts in lost.items()}
 
@@ -161,11 +161,11 @@ def q6_ranking(out: Path, data: Path, settings: Q6Settings, commit: str, progres
         runs.setdefault((loss, kind), []).append(json.loads(kept.read_text(encoding="utf-8")))
     judged = {cell: [r["episodes"] for r in found] for cell, found in runs.items()}
     cells = []
-    for (loss, kind), found in runs.items():
-        value, low, high = interval(judged[loss, kind])
-        ordered, pairs = (sum(c[k] for run in judged[loss, kind] for c in run.values()) for k in (0, 1))
+    for cell, found in runs.items():
+        value, low, high = interval(judged[cell])
+        ordered, pairs = (sum(c[k] for run in judged[cell] for c in run.values()) for k in (0, 1))
         cells.append({
-            "name": f"{loss}, {kind} sketches", "successes": ordered, "trials": pairs, "low": low, "high": high, "paper": None,
+            "name": f"{cell[0]}, {cell[1]} sketches", "successes": ordered, "trials": pairs, "low": low, "high": high, "paper": None,
             "pair_accuracy": value, "by_seed": [r["pair_accuracy"] for r in found],
             **{k: [r.get(k) for r in found] for k in ("success_precision", "success_recall")},
         })
@@ -190,7 +190,7 @@ def _grid(settings: Q6Settings) -> Iterator[tuple[Loss, str, int]]:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Bars with intervals, a dot a seed."""
+    """Pooled accuracies with their intervals, a dot a seed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -199,13 +199,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for x, cell in enumerate(result["cells"]):
         value = cell["pair_accuracy"]
         colour = "tab:green" if cell["name"].startswith("ranking") else "tab:orange"
-        error = [[max(value - cell["low"], 0.0)], [max(cell["high"] - value, 0.0)]]
-        axes.bar(x, value, color=colour, alpha=0.6, yerr=error, capsize=4)
-        axes.plot([x] * len(cell["by_seed"]), cell["by_seed"], "k.", ms=5)
+        error = [[value - cell["low"]], [cell["high"] - value]]
+        axes.errorbar(x, value, yerr=error, fmt="o", ms=9, color=colour, capsize=5)
+        axes.plot([x + 0.15] * len(cell["by_seed"]), cell["by_seed"], ".", color="grey", ms=6)
     axes.set_xticks(range(len(result["cells"])), [c["name"].replace(", ", "\n") for c in result["cells"]], fontsize=9)
-    axes.set_ylim(min(0.5, min(c["low"] for c in result["cells"]) - 0.05), 1.0)
+    axes.set_xlim(-0.5, len(result["cells"]) - 0.5)
+    axes.grid(axis="y", alpha=0.3)
     axes.set_ylabel("held-out pairs in order")
-    axes.set_title(f"Q6, {len(result['seeds'])} seeds: {result['verdict']}", fontsize=10)
+    axes.set_title(f"Q6, {len(result['seeds'])} seeds (grey): {result['verdict']}", fontsize=10)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
