@@ -37,7 +37,7 @@ def run(quick: bool = False) -> BenchResult:
     from apprentice_store.replay_cache import ReplayCache
     from apprentice_store.store import Store
 
-    episodes, rounds = (1, 1) if quick else (4, 5)
+    episodes, rounds = (1, 1) if quick else (2, 5)
     measures: dict[str, Measure] = {}
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:

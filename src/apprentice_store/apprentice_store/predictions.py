@@ -16,13 +16,15 @@ from sqlalchemy import func, select
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
-from apprentice_store.catalogue import EpisodeRow, engine_of
+from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.replay_cache import ReplayCache
 from apprentice_store.store import Store
 
 log = logging.getLogger(__name__)
 KIND = "predicted_reward"
 FOLDER = "predicted"
+PREDICTED = "PREDICTED"
+"""type of a curve that a model drew"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -77,7 +79,7 @@ class Predictions:
         query = select(t.episode_id, t.revision, t.value).where(t.kind == KIND, t.name == task, t.author == model_id).order_by(t.revision)
         if revision is not None:
             query = query.where(t.revision <= revision)
-        with engine_of(self.store.catalogue).begin() as connection:
+        with self.store.catalogue.transaction() as connection:
             said = [_prediction(i, task, model_id, number, value) for i, number, value in connection.execute(query)]
         return {p.episode_id: p for p in said if p is not None}
 
@@ -85,7 +87,7 @@ class Predictions:
         """The newest of each model for one episode, in order of revision."""
         t = s.annotation_log.c
         query = select(t.author, t.revision, t.value).where(t.episode_id == episode_id, t.kind == KIND, t.name == task).order_by(t.revision)
-        with engine_of(self.store.catalogue).begin() as connection:
+        with self.store.catalogue.transaction() as connection:
             said = {author: _prediction(episode_id, task, author, number, value) for author, number, value in connection.execute(query)}
         return sorted((p for p in said.values() if p is not None), key=lambda p: p.revision)
 
@@ -95,7 +97,7 @@ class Predictions:
         query = select(t.author).where(t.kind == KIND, t.name == task).group_by(t.author).order_by(func.min(t.revision))
         if revision is not None:
             query = query.where(t.revision <= revision)
-        with engine_of(self.store.catalogue).begin() as connection:
+        with self.store.catalogue.transaction() as connection:
             return [r[0] for r in connection.execute(query)]
 
     def missing(self, rows: Iterable[EpisodeRow], task: str, model_id: str) -> list[EpisodeRow]:

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import select
 
 from apprentice_store import schema as s
-from apprentice_store.catalogue import SKETCH, Catalogue, engine_of
+from apprentice_store.catalogue import SKETCH, Catalogue
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def sketches(catalogue: Catalogue, task: str, revision: int | None = None) -> Sk
         .where(t.task == task, t.type == SKETCH, t.revision <= at).order_by(t.revision)
     )
     newest: dict[tuple[str, str], tuple[Sketch, int]] = {}
-    with engine_of(catalogue).begin() as connection:
+    with catalogue.transaction() as connection:
         for episode_id, sequence_id, user, number, blob, steps in connection.execute(query):
             values = np.frombuffer(blob, dtype="<f4").copy() if len(blob) % 4 == 0 else np.empty(0, np.float32)
             newest[episode_id, user] = Sketch(episode_id, sequence_id, user, number, values), steps + 1

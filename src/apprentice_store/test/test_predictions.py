@@ -62,7 +62,17 @@ def test_predictions_are_whole_or_absent(store):
     said = known.of("lift", "m")[made.episode_id]
     assert said.revision == revision == store.catalogue.revision and said.bag == row.hash
     np.testing.assert_array_equal(known.read(said), values)
-    assert known.missing([row], "lift", "m") == [] and known.missing([row], "lift", "other") == [row]
+    known.add(row, "lift", "n", values)
+    known.add(row, "stack", "m", values)
+    shown = known.of_episode(made.episode_id, "lift")
+    assert [p.model_id for p in shown] == ["m", "n"]
+    np.testing.assert_array_equal(known.read(shown[0]), values)
+    (store.folder / said.file).write_bytes(b"")
+    with pytest.raises(ApprenticeError, match="cannot be read as a prediction"):
+        known.read(shown[0])
+    (store.folder / said.file).unlink()
+    assert known.missing([row], "lift", "n") == [] and known.missing([row], "lift", "other") == [row]
+    assert known.missing([row], "lift", "m") == [row], "its file is gone"
 
 
 def test_columns_never_mix_models_and_end_with_the_episode(store):

@@ -57,6 +57,10 @@ def test_train_relabel_and_look_for_delusions(data: Path) -> None:
         failed = store.episodes("success = false")[0].episode_id
     assert [d["episode_id"] for d in found] == [failed] and 0 < found[0]["score"] < 1
     assert failed in run("delusions", "lift", "-d", folder, "--mode", "ensemble").stdout
+    for queued in ([failed], []):
+        assert json.loads(run("delusions", "lift", "-d", folder, "--queue", "--json").stdout.splitlines()[-1])["queued"] == queued
+    with Store(data) as store:
+        assert [r.episode_id for r in store.episodes("tag = 'delusion_candidate'")] == [failed]
     # More updates go on from the checkpoints, with the sketches of that run; the older model stays beside.
     more = run("reward-train", "lift", "-d", folder, "-c", "tiny.yaml", "--members", "2", "--steps", "5", "--resume", "--json")
     assert json.loads(more.stdout.splitlines()[-1])["members"][0]["steps"] == 5

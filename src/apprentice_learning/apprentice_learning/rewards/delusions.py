@@ -18,6 +18,9 @@ Mode = Literal["failure", "ensemble", "versions"]
 WINDOW = 5
 """ours: frames over which a reward must stay high, so that one flicker does not head the list"""
 EPISODES = "kind = 'episode'"
+QUEUE_TAG = "delusion_candidate"
+"""Studio's sketch queue of delusions asks for it"""
+AUTHOR = "delusion_finder"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,13 @@ class DelusionFinder:
             raise ApprenticeError(f"{self.model_id} is a single model: train an ensemble (--members 3) to see its members disagree")
         return sorted(found, key=lambda d: (-d.score, d.episode_id))[:limit]
 
+    def queue(self, found: list[Delusion]) -> list[str]:
+        """Sends episodes to the sketch queue by a tag; returns those that had it not yet."""
+        new = [d.episode_id for d in found if QUEUE_TAG not in self.store.catalogue.tags_of(d.episode_id)]
+        for episode_id in new:
+            self.store.tag(episode_id, QUEUE_TAG, author=AUTHOR)
+        return new
+
     def _values(self, prediction: Prediction) -> np.ndarray | None:
         try:
             return self.predictions.read(prediction)
@@ -114,6 +124,6 @@ class DelusionFinder:
 def find_delusions(
     data: Path | str, task: str, mode: Mode = "failure", limit: int = 20, model_id: str = "", where: str = "", unsketched: bool = True
 ) -> list[Delusion]:
-    """One call for commands and the sketch queue."""
+    """DelusionFinder.find on a data folder."""
     with Store(data) as store:
         return DelusionFinder(store, task, model_id).find(mode, limit, where, unsketched)

@@ -183,6 +183,7 @@ def delusions(
     where: Where = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The worst so many.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="Also episodes that have been sketched for the task.")] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Send them to Studio's sketch queue (tag delusion_candidate).")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """List episodes in which the reward model is likely fooled, worst first: what to sketch next.
@@ -191,13 +192,19 @@ def delusions(
 
       apprentice delusions lift -d bags/wheel
 
-      apprentice delusions lift --mode ensemble -n 50 --json
+      apprentice delusions lift --mode ensemble -n 50 --queue
     """
-    from apprentice_learning.rewards.delusions import find_delusions
+    from apprentice_learning.rewards.delusions import DelusionFinder
+    from apprentice_store.store import Store
 
-    found = find_delusions(_data(data), task, mode.value, limit, model, where, not every)
+    with Store(_data(data)) as store:
+        finder = DelusionFinder(store, task, model)
+        found = finder.find(mode.value, limit, where, not every)
+        queued = finder.queue(found) if queue else []
+    for reason in finder.unreadable.values():
+        typer.echo(f"left out: {reason}", err=True)
     if as_json:
-        print_json({"task": task, "mode": mode.value, "delusions": [asdict(d) for d in found]})
+        print_json({"task": task, "mode": mode.value, "delusions": [asdict(d) for d in found], "queued": queued})
         return
     rows = [(d.episode_id, f"{d.score:.3f}", d.frame, {True: "yes", False: "no", None: "?"}[d.success], d.reason) for d in found]
     print_table(f"delusions of {task}", ("episode", "score", "frame", "success", "reason"), rows)
