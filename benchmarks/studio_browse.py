@@ -76,13 +76,13 @@ def fill(store: Store, row: EpisodeRow, count: int) -> None:
         if i % 5 == 0:
             told.append(("reward_sequence", "lift", episode_id))
             tables["sketches"].append({
-                "episode_id": episode_id, "sequence_id": episode_id, "task": "lift", "type": "REWARD_SKETCH", "user": "ann",
+                "episode_id": episode_id, "sequence_id": episode_id, "task": "lift", "type": "REWARD_SKETCH", "user": "u1",
                 "values": curve, "revision": revision + len(told),
             })
         for kind, name, value in told:
             revision += 1
             tables["said"].append({
-                "revision": revision, "episode_id": episode_id, "kind": kind, "name": name, "value": json.dumps(value), "author": "ann",
+                "revision": revision, "episode_id": episode_id, "kind": kind, "name": name, "value": json.dumps(value), "author": "u1",
                 "created": row.started,
             })
     with store.catalogue.transaction(writes=True) as c:
@@ -170,6 +170,6 @@ def _measure(client: httpx.Client, used: Callable[[], float], count: int, rounds
     start = time.perf_counter()
     client.get("/api/stats").raise_for_status()
     measures["statistics"] = Measure(round(time.perf_counter() - start, 4), "s")
-    took = seconds(lambda: client.get("/api/queue", params={"task": "lift", "user": "bob", "mode": "random_watcher"}).raise_for_status())
+    took = seconds(lambda: client.get("/api/queue", params={"task": "lift", "user": "u2", "mode": "random_watcher"}).raise_for_status())
     measures["queue"] = Measure(round(took, 4), "s")
     return measures, slowest

@@ -281,7 +281,7 @@ def test_repair_keeps_what_a_person_judged(catalogue: Catalogue) -> None:
 def test_drafts_and_sketches_of_many_at_once(catalogue: Catalogue) -> None:
     fill(catalogue, 1)
     book, curve = SketchBook(catalogue), np.linspace(0, 1, 3, dtype=np.float32)
-    assert book.draft(ONE, "lift", "ann") == (None, 0)
+    assert book.draft(ONE, "lift", "u1") == (None, 0)
 
     def tried(work: Callable[[int], object]) -> list[bool]:
         def one(i: int) -> bool:
@@ -294,14 +294,14 @@ def test_drafts_and_sketches_of_many_at_once(catalogue: Catalogue) -> None:
         with ThreadPoolExecutor(4) as pool:
             return sorted(pool.map(one, range(4)))
 
-    assert tried(lambda i: book.save_draft(ONE, "lift", "ann", curve * i / 4, 0)) == [False, False, False, True]
-    assert tried(lambda i: book.save(ONE, "lift", "ann", curve * i / 4, 0)) == [False, False, False, True]
-    draft, version = book.draft(ONE, "lift", "ann")
+    assert tried(lambda i: book.save_draft(ONE, "lift", "u1", curve * i / 4, 0)) == [False, False, False, True]
+    assert tried(lambda i: book.save(ONE, "lift", "u1", curve * i / 4, 0)) == [False, False, False, True]
+    draft, version = book.draft(ONE, "lift", "u1")
     assert draft is None and version == 1 and len(book.curves(ONE, "lift")) == 1
     last = book.curves(ONE, "lift")[0].revision
-    _, new = book.save(ONE, "lift", "ann", curve, last, [(0, 1)])
-    assert new and len(catalogue.reward_sequences(ONE)) == 2 and book.sketched([ONE]) == {ONE: ["lift"]} and book.users() == ["ann"]
-    assert catalogue.sketch_totals() == [{"task": "lift", "user": "ann", "episodes": 1, "sketches": 2}]
+    _, new = book.save(ONE, "lift", "u1", curve, last, [(0, 1)])
+    assert new and len(catalogue.reward_sequences(ONE)) == 2 and book.sketched([ONE]) == {ONE: ["lift"]} and book.users() == ["u1"]
+    assert catalogue.sketch_totals() == [{"task": "lift", "user": "u1", "episodes": 1, "sketches": 2}]
 
 
 def test_named_queries_and_evaluations(catalogue: Catalogue) -> None:
@@ -311,10 +311,10 @@ def test_named_queries_and_evaluations(catalogue: Catalogue) -> None:
     assert saved_queries(catalogue) == {"good": "success = false"}
     assert forget_query(catalogue, "good") and not forget_query(catalogue, "good")
     book = Evaluations(catalogue)
-    made = book.create("lift", ["one", "two"], [("normal", "normal/n0"), ("hard", "hard/h0")], True, 1, "ann")
+    made = book.create("lift", ["one", "two"], [("normal", "normal/n0"), ("hard", "hard/h0")], True, 1, "u1")
     assert book.get(made.evaluation_id) == made and made.hidden and [e.evaluation_id for e in book.all()] == [made.evaluation_id]
-    book.judge(made.evaluation_id, 0, False, "ann", "slipped", ONE)
-    book.judge(made.evaluation_id, 0, True, "ann", "", ONE)
+    book.judge(made.evaluation_id, 0, False, "u1", "slipped", ONE)
+    book.judge(made.evaluation_id, 0, True, "u1", "", ONE)
     assert book.hides(ONE) and catalogue.get(ONE).success is True
     assert book.get(made.evaluation_id).results[0].success is True and len(book.get(made.evaluation_id).open) == 3
     assert not book.reveal(made.evaluation_id).hidden and not book.hides(ONE)
@@ -324,12 +324,12 @@ def test_named_queries_and_evaluations(catalogue: Catalogue) -> None:
 
 def test_a_catalogue_from_before_studio_keeps_its_data(catalogue: Catalogue) -> None:
     fill(catalogue, 3)
-    catalogue.add_reward_sequence(ONE, "lift", np.zeros(1, np.float32), "ann")
+    catalogue.add_reward_sequence(ONE, "lift", np.zeros(1, np.float32), "u1")
     with catalogue.transaction(writes=True) as c:
         for table in (s.evaluation_results, s.evaluations, s.drafts, s.saved_queries):
             table.drop(c)
     again = Catalogue(catalogue.url)
-    SketchBook(again).save_draft(ONE, "lift", "ann", np.zeros(1, np.float32), 0)
+    SketchBook(again).save_draft(ONE, "lift", "u1", np.zeros(1, np.float32), 0)
     save_query(again, "x", "steps = 0")
     assert len(again.episodes()) == 3 and len(again.reward_sequences(ONE)) == 1 and again.count(saved_queries(again)["x"]) == 1
     again.close()

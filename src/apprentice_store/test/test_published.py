@@ -71,7 +71,7 @@ def test_a_cut_or_changed_file_is_one_line(tmp_path, cut):
 
 def test_the_database_is_the_published_one(store, tmp_path):
     made = make_episode(store)
-    store.catalogue.add_reward_sequence(made.episode_id, "lift", CURVE, "ann")
+    store.catalogue.add_reward_sequence(made.episode_id, "lift", CURVE, "u1")
     report = export_store(store, tmp_path / "out")
     assert report.episodes == [made.episode_id] and report.sequences == 1 and not report.refused
     c = sqlite3.connect(tmp_path / "out" / "metadata.sqlite")
@@ -82,7 +82,7 @@ def test_the_database_is_the_published_one(store, tmp_path):
     assert number.isdecimal() and p.our_id(number) == made.episode_id and task == "lift" and stamp == 1_700_000_000
     assert kind == "EPISODE_ROBOT_AGENT" and (tmp_path / "out" / path).is_file()
     [(of, label, user, blob)] = c.execute('select RewardTaskId, Type, User, "Values" from RewardSequences')
-    assert (of, label, user) == ("lift", "REWARD_SKETCH", "ann") and np.array_equal(np.frombuffer(blob, "<f4"), CURVE)
+    assert (of, label, user) == ("lift", "REWARD_SKETCH", "u1") and np.array_equal(np.frombuffer(blob, "<f4"), CURVE)
     steps = [decode_example(r) for r in read_records(tmp_path / "out" / path)]
     assert len(steps) == 6 == len(CURVE), "one reward a frame"
     for t, step in enumerate(steps):
@@ -93,10 +93,10 @@ def test_the_database_is_the_published_one(store, tmp_path):
 def test_out_and_in_again_is_the_same_bit_for_bit(store, other, tmp_path):
     made = [make_episode(store, seed=i, source=s, success=i == 0) for i, s in enumerate(("expert", "teleop"))]
     first = made[0].episode_id
-    store.catalogue.add_reward_sequence(first, "lift", CURVE, "ann")
+    store.catalogue.add_reward_sequence(first, "lift", CURVE, "u1")
     store.tag(first, "good")
     store.tag(first, "made", False)
-    store.catalogue.annotate(first, "success", "", False, "ann")
+    store.catalogue.annotate(first, "success", "", False, "u1")
     export_store(store, tmp_path / "out")
     report = import_store(other, tmp_path / "out")
     assert sorted(report.episodes) == sorted(m.episode_id for m in made) and not report.refused
@@ -115,7 +115,7 @@ def test_out_and_in_again_is_the_same_bit_for_bit(store, other, tmp_path):
             assert getattr(mine, name) == getattr(theirs, name), name
         assert store.catalogue.tags_of(m.episode_id) == other.catalogue.tags_of(m.episode_id)
     [(task, kind, user, values)] = other.catalogue.reward_sequences(first)
-    assert (task, kind, user) == ("lift", "REWARD_SKETCH", "ann") and np.array_equal(values, CURVE)
+    assert (task, kind, user) == ("lift", "REWARD_SKETCH", "u1") and np.array_equal(values, CURVE)
     assert other.check().ok
     again = import_store(other, tmp_path / "out")
     assert again.episodes == [] and len(again.present) == 2 and again.sequences == 0

@@ -31,7 +31,7 @@ def listed(folder: str, *more: str) -> list[str]:
 
 def test_hide_and_trim(data) -> None:
     folder, (one, two) = data
-    assert "hidden (revision" in store_command("hide", one, "-d", folder, "--author", "ann").stdout
+    assert "hidden (revision" in store_command("hide", one, "-d", folder, "--author", "u1").stdout
     assert listed(folder) == [two] and listed(folder, "-w", "hidden = true") == [one]
     assert store_command("hide", one, "-d", folder, "--undo").returncode == 0 and listed(folder) == sorted([one, two])
     assert "steps 1 to 3" in store_command("trim", one, "1", "3", "-d", folder).stdout

@@ -32,7 +32,7 @@ def opener(store: Store):
 
 def test_trials_run_in_their_order_and_go_on_after_an_interruption(book):
     store, evaluations = book
-    made = evaluations.create("lift", ["expert", "random_watcher"], STARTS, True, 3, "ann")
+    made = evaluations.create("lift", ["expert", "random_watcher"], STARTS, True, 3, "u1")
     first = run_trials(evaluations, made.evaluation_id, opener(store), steps=4)
     trial, ref = next(first)
     first.close()
@@ -48,7 +48,7 @@ def test_trials_run_in_their_order_and_go_on_after_an_interruption(book):
 def test_the_operator_is_waited_for(book, monkeypatch):
     store, evaluations = book
     monkeypatch.setattr(module, "POLL", 0.02)
-    made = evaluations.create("lift", ["random_watcher"], STARTS, False, 3, "ann")
+    made = evaluations.create("lift", ["random_watcher"], STARTS, False, 3, "u1")
     asked = threading.Event()
 
     def operator() -> None:
@@ -58,7 +58,7 @@ def test_the_operator_is_waited_for(book, monkeypatch):
             time.sleep(0.05)
             result = evaluations.get(made.evaluation_id).results[number]
             assert result.success is None
-            evaluations.judge(made.evaluation_id, number, number == 0, "ann", "", result.episode_id)
+            evaluations.judge(made.evaluation_id, number, number == 0, "u1", "", result.episode_id)
 
     person = threading.Thread(target=operator, daemon=True)
     person.start()

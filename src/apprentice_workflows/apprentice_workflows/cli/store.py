@@ -156,7 +156,7 @@ def hide(
 
     Examples:
 
-      apprentice store hide 01KB... -d bags/demo/episodes --author ann
+      apprentice store hide 01KB... -d bags/demo/episodes --author u1
 
       apprentice store hide 01KB... -d bags/demo/episodes --undo
     """
