@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,10 +137,10 @@ class CellProcesses:
         return "\n".join(f"--- {n.name} (exit {n.process.poll()})\n{n.text[-1500:]}" for n in self.nodes.values())
 
 
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[CellProcesses]:
-    """An empty cell on a random domain; every process that a test started is ended."""
-    cell = CellProcesses(tmp_path, random.SystemRandom().randint(50, 100))
+@contextmanager
+def cell_processes(folder: Path) -> Iterator[CellProcesses]:
+    """An empty cell on a random domain; every process that was started is ended."""
+    cell = CellProcesses(folder, random.SystemRandom().randint(50, 100))
     cell.folder.mkdir(exist_ok=True)
     try:
         yield cell
@@ -147,6 +148,19 @@ def processes(tmp_path: Path) -> Iterator[CellProcesses]:
         logs = cell.logs()
         cell.close()
         print(logs)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[CellProcesses]:
+    with cell_processes(tmp_path) as cell:
+        yield cell
+
+
+@pytest.fixture(scope="module")
+def module_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CellProcesses]:
+    """One cell for all the tests of a file that only look at it, or leave it as it was."""
+    with cell_processes(tmp_path_factory.mktemp("cell")) as cell:
+        yield cell
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,6 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )
-SERVE = """
-import sys, uvicorn
-from pathlib import Path
-from apprentice_store.store import Store
-from apprentice_studio.app import create_app
-uvicorn.run(create_app(Store(Path(sys.argv[1]))), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
-"""
 
 
 def chromium() -> str | None:
@@ -39,10 +32,10 @@ def chromium() -> str | None:
 
 
 class StudioServer:
-    """Studio over `folder` on a free port, which it keeps when it is started again."""
+    """Studio over `folder` on a free port, which it keeps when it is started again. `options`: of the command."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, options: Sequence[str] = ("--no-watch",), environment: Mapping[str, str] | None = None):
+        self.folder, self.options, self.environment = folder, options, environment
         self.process: subprocess.Popen[bytes] | None = None
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -51,7 +44,8 @@ class StudioServer:
 
     def start(self) -> None:
         log = (self.folder.parent / "studio.log").open("ab")
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, str(self.folder), str(self.port)], stdout=log, stderr=log)
+        command = [sys.executable, "-m", "apprentice_workflows", "studio", "--data", str(self.folder), "--port", str(self.port)]
+        self.process = subprocess.Popen([*command, *self.options], stdout=log, stderr=log, env=self.environment)
         log.close()
         end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
@@ -147,7 +141,7 @@ class Hand:
         with self.page.expect_response("**/sketch") as answered:
             self.press("Enter")
         assert answered.value.ok, answered.value.text()
-        self.draft_is("empty")
+        self.draft_is("done")
 
     def draft_is(self, state: str) -> None:
         self.page.wait_for_selector(f".draft[data-state={state}]")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from apprentice_core.config import Strict, load_yaml
 from apprentice_core.errors import ApprenticeError
@@ -63,6 +63,15 @@ class TrainConfig(Strict):
     validation_rows: int = Field(512, ge=0)
     checkpoint_every: int = Field(1000, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_the_learner(self) -> TrainConfig:
+        if isinstance(self.learner, D4PGLearner):
+            if not self.view.reward:
+                raise ValueError("view.reward: d4pg learns from a reward; name one as '<source>/<name>'")
+            if self.network.dropout:
+                raise ValueError("network.dropout: recurrent networks have none")
+        return self
 
 
 def load_train_config(name: str) -> TrainConfig:

@@ -20,6 +20,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from apprentice_learning.config import TrainConfig, make_device, make_learner, make_sampler
 from apprentice_learning.data.columns import Columns, observation_specs
+from apprentice_learning.data.prefetch import Prefetcher
 from apprentice_learning.data.view import View
 
 LEARNER, RNG, CUDA_RNG = "learner.", "torch_rng", "cuda_rng"
@@ -70,8 +71,7 @@ class Trainer:
     """Owns learner, view, sampler and the random state of one run in `folder`.
 
     The random state is torch's global generator (logit noise, dropout) and the sampler's; both are seeded from
-    `config.seed` and kept in checkpoints. A GPU works on its own, so there the next batch
-    is gathered while it learns from the present one.
+    `config.seed` and kept in checkpoints. For a GPU the next batch is gathered on a thread.
     """
 
     def __init__(self, config: TrainConfig, columns: Columns, folder: Path):
@@ -83,10 +83,12 @@ class Trainer:
         self.learner.set_phase(config.phase)
         for module in self.learner.modules.values():
             module.to(self.device)
-        self.sampler = make_sampler(config, self.view, self.learner)
+        # Two, because batches of held-out rows must not share arrays with one that is being made ahead.
+        self.sampler, self._held_out = (make_sampler(config, self.view, self.learner) for _ in range(2))
         self.step = 0
         self._fit_normaliser(columns)
         self._stop = threading.Event()
+        self._ahead: Prefetcher | None = None
 
     @property
     def config_hash(self) -> str:
@@ -109,7 +111,7 @@ class Trainer:
         tensors = {LEARNER + k: v for k, v in self.learner.state_dict().items()} | {RNG: torch.get_rng_state()}
         if self.device.type == "cuda":
             tensors[CUDA_RNG] = torch.cuda.get_rng_state(self.device)
-        facts = {"config_hash": self.config_hash, "sampler": self.sampler.state}
+        facts = {"config_hash": self.config_hash, "sampler": (self._ahead or self.sampler).state}
         return save_checkpoint(self.folder / "checkpoints", self.step, tensors, facts, self.config.keep_checkpoints)
 
     def resume(self) -> bool:
@@ -136,7 +138,7 @@ class Trainer:
         """Means over held-out rows, named validation/<metric>; empty when nothing is held out. Draws no random number."""
         sums: dict[str, float] = {}
         total = 0
-        for batch in self.sampler.validation(self.config.validation_rows):
+        for batch in self._held_out.validation(self.config.validation_rows):
             n = len(batch)
             total += n
             for name, value in self.learner.validate(batch.to(self.device)).items():
@@ -150,10 +152,12 @@ class Trainer:
         sums: dict[str, torch.Tensor] = {}
         newest: dict[str, float] = {}
         counted = 0
+        if self.device.type != "cpu":
+            self._ahead = Prefetcher(self.sampler, lambda batch: batch.to(self.device))
         try:
             with interrupt(self.stop):
                 while self.step < config.steps and not self._stop.is_set():
-                    values = self.learner.update(self.sampler.sample().to(self.device))
+                    values = self.learner.update(self._ahead.next() if self._ahead else self.sampler.sample())
                     self.step += 1
                     counted += 1
                     for name, value in values.items():
@@ -173,6 +177,9 @@ class Trainer:
                         self.save()
             self.save()
         finally:
+            if self._ahead:
+                self._ahead.close()
+                self._ahead = None
             metrics.close()
         return TrainResult(self.step, time.monotonic() - start, self._stop.is_set(), newest)
 

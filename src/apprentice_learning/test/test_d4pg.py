@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.algorithms.d4pg import D4PG, D4PGConfig, n_step_return, project
-from apprentice_learning.config import load_train_config
+from apprentice_learning.config import TrainConfig, load_train_config
 from apprentice_learning.data.batch import SequenceBatch
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.networks.policies import RecurrentPolicy
@@ -278,6 +278,14 @@ def test_wrong_settings_are_refused():
         D4PGConfig(v_min=5, v_max=1)
     with pytest.raises(ValueError, match="no phase"):
         learner().set_phase("online")
+
+
+@pytest.mark.parametrize(("part", "change", "named"), [("view", {"reward": ""}, "view.reward"), ("network", {"dropout": 0.1}, "dropout")])
+def test_a_config_that_cannot_work_is_refused_before_the_data_are_read(part, change, named):
+    fields = load_train_config("d4pg_small").model_dump()
+    fields[part] |= change
+    with pytest.raises(ValueError, match=named):
+        TrainConfig.model_validate(fields)
 
 
 @pytest.mark.parametrize("name", ["d4pg", "d4pg_small", "d4pg_lowdim"])

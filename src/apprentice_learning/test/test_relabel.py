@@ -309,8 +309,8 @@ def test_delusions_are_ranked_with_their_reasons(bags):
         frames = {m.episode_id: len(m.records) + 1 for m in made}
         fooled, flicker, sketched, honest, other = (m.episode_id for m in made)
         for m in (fooled, flicker, sketched):
-            store.catalogue.annotate(m, "success", "", False, "ann")
-        store.catalogue.annotate(honest, "success", "", True, "ann")
+            store.catalogue.annotate(m, "success", "", False, "u1")
+        store.catalogue.annotate(honest, "success", "", True, "u1")
         for m in made:
             predict(store, m.episode_id, "old", np.full((frames[m.episode_id], 3), 0.1))
         high = np.full((frames[fooled], 3), 0.95)
@@ -323,7 +323,7 @@ def test_delusions_are_ranked_with_their_reasons(bags):
         apart = np.zeros((frames[other], 3))
         apart[:, 1] = 0.6
         predict(store, other, "new", apart)
-        store.catalogue.add_reward_sequence(sketched, "reach", np.zeros(frames[sketched]), "ann")
+        store.catalogue.add_reward_sequence(sketched, "reach", np.zeros(frames[sketched]), "u1")
         finder = DelusionFinder(store, "reach")
         assert finder.model_id == "new" and finder.other == "old"
         everything = "kind = 'episode'"

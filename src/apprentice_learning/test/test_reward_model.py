@@ -53,7 +53,7 @@ def squares(count: int = 20) -> SketchedColumns:
     data = Squares(count)
     rows = [np.arange(i * FRAMES, (i + 1) * FRAMES) for i in range(count)]
     curves = tuple(Curve(f"{i:04d}", r, data.progress[r]) for i, r in enumerate(rows))
-    known = SketchSet("reach", 7, tuple(Sketch(c.episode_id, f"s{i}", "ann", i, c.values) for i, c in enumerate(curves)), {})
+    known = SketchSet("reach", 7, tuple(Sketch(c.episode_id, f"s{i}", "u1", i, c.values) for i, c in enumerate(curves)), {})
     return SketchedColumns(data, curves, known, "manifest", ())
 
 
@@ -196,10 +196,10 @@ def test_from_sketches_in_a_store_to_a_bundle_with_its_lineage(tmp_path, monkeyp
         made = [make_episode(store, steps=6 + i, seed=i) for i in range(5)]
         add = store.catalogue.add_reward_sequence
         for i, m in enumerate(made[:4]):
-            add(m.episode_id, "reach", np.linspace(0, 1, 7 + i), "ann")
-        add(made[0].episode_id, "reach", np.linspace(0, 0.5, 7), "bob")
-        add(made[1].episode_id, "reach", np.linspace(0, 0.4, 8), "ann")  # drawn again: the newest counts
-        pinned = add(made[1].episode_id, "other", np.zeros(8), "ann")
+            add(m.episode_id, "reach", np.linspace(0, 1, 7 + i), "u1")
+        add(made[0].episode_id, "reach", np.linspace(0, 0.5, 7), "u2")
+        add(made[1].episode_id, "reach", np.linspace(0, 0.4, 8), "u1")  # drawn again: the newest counts
+        pinned = add(made[1].episode_id, "other", np.zeros(8), "u1")
         add(made[2].episode_id, "reach", np.zeros(9), "cid")  # after the revision
         add(made[3].episode_id, "reach", np.zeros(3), "dan")  # and not a value for each frame
     small = config(members=2, steps=3, validation=0.25)
@@ -208,7 +208,7 @@ def test_from_sketches_in_a_store_to_a_bundle_with_its_lineage(tmp_path, monkeyp
     manifest = read_manifest(result.bundle)
     assert result.bundle == find_model(data, "reach") and manifest.kind == "reward" and manifest.network["members"] == 2
     assert manifest.lineage["annotation_revision"] == pinned and len(manifest.lineage["sketches"]) == 5
-    assert manifest.lineage["annotators"] == ["ann", "bob"] and manifest.lineage["manifest"] and manifest.lineage["episodes_held_out"] == 1
+    assert manifest.lineage["annotators"] == ["u1", "u2"] and manifest.lineage["manifest"] and manifest.lineage["episodes_held_out"] == 1
     _, members, _ = read_reward(result.bundle)
     assert not same(members[0].state_dict(), members[1].state_dict())
     assert train_reward(small, data, tmp_path / "again", revision=pinned).bundle_id == result.bundle_id, "deterministic by seed"

@@ -11,6 +11,7 @@ import torch
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.images import box_reduce
 from apprentice_learning.data.columns import ArrayColumns, reduced_name
+from apprentice_learning.data.prefetch import Prefetcher
 from apprentice_learning.data.sequences import SequenceSampler
 from apprentice_learning.data.store_columns import StoreColumns
 from apprentice_learning.data.view import View, ViewConfig
@@ -105,6 +106,21 @@ def test_state_resumes_the_draw(columns):
     other.state = state
     got = other.sample()
     assert torch.equal(got.observation[CAMERA], expected.observation[CAMERA]) and torch.equal(got.action, expected.action)
+
+
+def test_prefetched_batches_are_the_same_ones_and_none_is_lost_on_resume(columns):
+    def copied(batch):
+        return batch.observation[CAMERA].clone(), batch.action.clone()
+
+    one, other = (SequenceSampler(view(columns), (CAMERA,), 6, 0, length=5) for _ in "12")
+    ahead = Prefetcher(other, copied)
+    for _ in range(3):
+        expected, got = copied(one.sample()), ahead.next()
+        assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+    state = json.loads(json.dumps(ahead.state))
+    assert state == json.loads(json.dumps(one.state))
+    ahead.close()
+    assert other.state == one.state and ahead.state == one.state
 
 
 def test_validation_sequences_are_held_out(columns):

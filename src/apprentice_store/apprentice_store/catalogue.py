@@ -246,10 +246,10 @@ class Catalogue:
             return self.insert_sequence(c, episode_id, task, values, user, kind)[1]
 
     def insert_sequence(
-        self, c: Connection, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH
+        self, c: Connection, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH, sequence_id: str = ""
     ) -> tuple[str, int]:
-        """(sequence id, revision) of a reward sequence added inside a writing transaction."""
-        sequence = new_episode_id()
+        """(sequence id, revision) of a reward sequence added inside a writing transaction; '' makes a new id."""
+        sequence = sequence_id or new_episode_id()
         number = self.insert_annotation(c, episode_id, "reward_sequence", task, sequence, user)
         c.execute(insert(s.reward_sequences).values(
             episode_id=episode_id, sequence_id=sequence, task=task, type=kind, user=user, revision=number,
@@ -336,6 +336,13 @@ class Catalogue:
             for episode_id, tag in c.execute(query):
                 out.setdefault(episode_id, []).append(tag)
         return out
+
+    def tagged(self, tag: str) -> list[str]:
+        """Episodes that bear a tag, in the order in which they got it."""
+        t, present = s.annotation_log.c, select(s.episode_tags.c.episode_id).where(s.episode_tags.c.tag == tag)
+        mine = (t.kind == "tag") & (t.name == tag) & (t.value == "true") & t.episode_id.in_(present)
+        with self._engine.begin() as c:
+            return [r[0] for r in c.execute(select(t.episode_id).where(mine).group_by(t.episode_id).order_by(func.max(t.revision)))]
 
     def totals(self, by: Sequence[str] = ("task", "source", "kind"), where: str | None = None) -> list[dict[str, Any]]:
         """Episodes, steps, seconds and lost observations by columns (spec 000 line 31), without the hidden ones."""

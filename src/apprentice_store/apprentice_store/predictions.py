@@ -19,7 +19,6 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.replay_cache import ReplayCache
-from apprentice_store.sketch_book import Curve
 from apprentice_store.store import Store
 
 log = logging.getLogger(__name__)
@@ -94,6 +93,14 @@ class Predictions:
             said = [_prediction(i, task, model_id, number, value) for i, number, value in connection.execute(query)]
         return {p.episode_id: p for p in said if p is not None}
 
+    def of_episode(self, episode_id: str, task: str) -> list[Prediction]:
+        """The newest of each model for one episode, in order of revision."""
+        t = s.annotation_log.c
+        query = select(t.author, t.revision, t.value).where(t.episode_id == episode_id, t.kind == KIND, t.name == task).order_by(t.revision)
+        with self.store.catalogue.transaction() as connection:
+            said = {author: _prediction(episode_id, task, author, number, value) for author, number, value in connection.execute(query)}
+        return sorted((p for p in said.values() if p is not None), key=lambda p: p.revision)
+
     def models(self, task: str, revision: int | None = None) -> list[str]:
         """Ids of the models that have labelled for the task, in the order in which each first did."""
         t = s.annotation_log.c
@@ -124,23 +131,6 @@ class Predictions:
         if values.dtype != np.float32 or values.ndim != 2 or len(values) != prediction.frames:
             raise ApprenticeError(f"{path}: holds {values.dtype} {values.shape}, expected float32 [{prediction.frames}, members]")
         return values
-
-    def curves(self, episode_id: str, task: str) -> list[Curve]:
-        """What each model says of an episode, newest file a model, for whoever draws over it; a file that cannot be read is left out."""
-        newest: dict[str, Prediction] = {}
-        for a in self.store.catalogue.annotations(episode_id):
-            if a.kind == KIND and a.name == task:
-                found = _prediction(episode_id, task, a.author, a.revision, json.dumps(a.value))
-                newest |= {} if found is None else {a.author: found}
-        out = []
-        for prediction in newest.values():
-            try:
-                values = self.read(prediction).mean(axis=1)
-            except ApprenticeError as error:
-                log.warning("%s", error)
-                continue
-            out.append(Curve(f"{prediction.model_id}-{prediction.revision}", PREDICTED, prediction.model_id, prediction.revision, values))
-        return out
 
     def column(
         self, cache: ReplayCache, task: str, model_id: str = "", revision: int | None = None

@@ -91,6 +91,7 @@ class SketchBook:
         Version 0 starts anew, which is also right where a sketch has taken the last draft up.
         """
         with self.catalogue.transaction(writes=True) as c:
+            _one_at_a_time(c)
             stored, pending = self._draft(c, episode_id, task, user)
             if version != stored.version and (pending or version != 0):
                 raise Newer(f"{episode_id}: {user} has a newer draft for {task} (version {stored.version}, not {version})", stored)
@@ -117,6 +118,7 @@ class SketchBook:
         annotation. The same curve submitted twice is one sketch.
         """
         with self.catalogue.transaction(writes=True) as c:
+            _one_at_a_time(c)
             found = _curves(c, episode_id, task, _sketch_of(user))
             last = found[-1] if found else Curve("", SKETCH, user, 0, np.zeros(0, np.float32))
             if found and _bytes(last.values) == _bytes(values):
@@ -140,6 +142,11 @@ class SketchBook:
             .order_by(s.reward_sequences.c.revision.desc()).limit(1)
         ).scalar()
         return Draft(row[0], np.frombuffer(row[2], "<f4").copy()), newest is None or newest <= row[1]
+
+
+def _one_at_a_time(c: Connection) -> None:
+    """Waits for other writers before looking what is stored. SQLite's write transactions do so from their beginning."""
+    c.execute(select(s.revision.c.value).with_for_update())
 
 
 def _bytes(values: np.ndarray) -> bytes:

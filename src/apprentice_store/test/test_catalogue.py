@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from sqlalchemy import inspect
 
 from apprentice_core.episode import new_episode_id
 from apprentice_core.errors import ApprenticeError
+from apprentice_store import schema as s
 from apprentice_store.catalogue import Catalogue, EpisodeRow
+from apprentice_store.evaluations import Evaluations
 from apprentice_store.query import QueryError, parse_where
+from apprentice_store.saved_queries import forget_query, save_query, saved_queries
+from apprentice_store.sketch_book import Newer, SketchBook
 from apprentice_store.store import Store
 from apprentice_store.testing import child_environment, make_episode
 
@@ -26,6 +31,8 @@ ROW = EpisodeRow(
     "", "lift", "", 1, "EPISODE_ROBOT_AGENT", "s", "episode", "cell", "arm", "expert", "", "full", "", None, "", "lockstep", "a", 10, None,
     False, True, "horizon", 0, "h", 1, 1.0, "{}",
 )
+
+ONE = f"{0:026d}"
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +169,9 @@ def test_the_published_schema_is_there(catalogue: Catalogue) -> None:
 WRITER = """
 import sys, json
 from dataclasses import replace
+from apprentice_store import schema as s
 from apprentice_store.catalogue import Catalogue, EpisodeRow
+from apprentice_store.evaluations import Evaluations
 url, name, row = sys.argv[1], sys.argv[2], EpisodeRow(**json.loads(sys.argv[3]))
 catalogue = Catalogue(url)
 for i in range(25):
@@ -267,3 +276,60 @@ def test_repair_keeps_what_a_person_judged(catalogue: Catalogue) -> None:
     catalogue.replace(replace(ROW, episode_id="1", success=True, hash="other"))
     row = catalogue.get("1")
     assert row is not None and row.success is False and row.hash == "other"
+
+
+def test_drafts_and_sketches_of_many_at_once(catalogue: Catalogue) -> None:
+    fill(catalogue, 1)
+    book, curve = SketchBook(catalogue), np.linspace(0, 1, 3, dtype=np.float32)
+    assert book.draft(ONE, "lift", "u1") == (None, 0)
+
+    def tried(work: Callable[[int], object]) -> list[bool]:
+        def one(i: int) -> bool:
+            try:
+                work(i)
+            except Newer:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            return sorted(pool.map(one, range(4)))
+
+    assert tried(lambda i: book.save_draft(ONE, "lift", "u1", curve * i / 4, 0)) == [False, False, False, True]
+    assert tried(lambda i: book.save(ONE, "lift", "u1", curve * i / 4, 0)) == [False, False, False, True]
+    draft, version = book.draft(ONE, "lift", "u1")
+    assert draft is None and version == 1 and len(book.curves(ONE, "lift")) == 1
+    last = book.curves(ONE, "lift")[0].revision
+    _, new = book.save(ONE, "lift", "u1", curve, last, [(0, 1)])
+    assert new and len(catalogue.reward_sequences(ONE)) == 2 and book.sketched([ONE]) == {ONE: ["lift"]} and book.users() == ["u1"]
+    assert catalogue.sketch_totals() == [{"task": "lift", "user": "u1", "episodes": 1, "sketches": 2}]
+
+
+def test_named_queries_and_evaluations(catalogue: Catalogue) -> None:
+    fill(catalogue, 2)
+    save_query(catalogue, "good", "success = true")
+    save_query(catalogue, "good", "success = false")
+    assert saved_queries(catalogue) == {"good": "success = false"}
+    assert forget_query(catalogue, "good") and not forget_query(catalogue, "good")
+    book = Evaluations(catalogue)
+    made = book.create("lift", ["one", "two"], [("normal", "normal/n0"), ("hard", "hard/h0")], True, 1, "u1")
+    assert book.get(made.evaluation_id) == made and made.hidden and [e.evaluation_id for e in book.all()] == [made.evaluation_id]
+    book.judge(made.evaluation_id, 0, False, "u1", "slipped", ONE)
+    book.judge(made.evaluation_id, 0, True, "u1", "", ONE)
+    assert book.hides(ONE) and catalogue.get(ONE).success is True
+    assert book.get(made.evaluation_id).results[0].success is True and len(book.get(made.evaluation_id).open) == 3
+    assert not book.reveal(made.evaluation_id).hidden and not book.hides(ONE)
+    with pytest.raises(ApprenticeError, match="no evaluation"):
+        book.get("nosuch")
+
+
+def test_a_catalogue_from_before_studio_keeps_its_data(catalogue: Catalogue) -> None:
+    fill(catalogue, 3)
+    catalogue.add_reward_sequence(ONE, "lift", np.zeros(1, np.float32), "u1")
+    with catalogue.transaction(writes=True) as c:
+        for table in (s.evaluation_results, s.evaluations, s.drafts, s.saved_queries):
+            table.drop(c)
+    again = Catalogue(catalogue.url)
+    SketchBook(again).save_draft(ONE, "lift", "u1", np.zeros(1, np.float32), 0)
+    save_query(again, "x", "steps = 0")
+    assert len(again.episodes()) == 3 and len(again.reward_sequences(ONE)) == 1 and again.count(saved_queries(again)["x"]) == 1
+    again.close()

@@ -23,14 +23,14 @@ def store(tmp_path, monkeypatch):
 def test_of_each_annotator_the_newest_curve_counts_at_a_revision(store):
     one, two = (make_episode(store, steps=3, seed=s).episode_id for s in range(2))
     add = store.catalogue.add_reward_sequence
-    add(one, "lift", np.zeros(4), "ann")
-    then = add(one, "lift", np.full(4, 0.5), "bob")
-    add(one, "lift", np.ones(4), "ann")
-    add(two, "stack", np.ones(4), "ann")
+    add(one, "lift", np.zeros(4), "u1")
+    then = add(one, "lift", np.full(4, 0.5), "u2")
+    add(one, "lift", np.ones(4), "u1")
+    add(two, "stack", np.ones(4), "u1")
     add(two, "lift", np.ones(4), "model", kind="PREDICTED")
     before, now = sketches(store.catalogue, "lift", then), sketches(store.catalogue, "lift")
-    assert [(s.user, s.values[0]) for s in before.sketches] == [("ann", 0.0), ("bob", 0.5)]
-    assert [(s.user, s.values[0]) for s in now.sketches] == [("ann", 1.0), ("bob", 0.5)]
+    assert [(s.user, s.values[0]) for s in before.sketches] == [("u1", 0.0), ("u2", 0.5)]
+    assert [(s.user, s.values[0]) for s in now.sketches] == [("u1", 1.0), ("u2", 0.5)]
     assert before.revision == then and now.episode_ids == (one,)
     assert len({s.sequence_id for s in (*before.sketches, *now.sketches)}) == 3
 
@@ -41,7 +41,7 @@ def test_of_each_annotator_the_newest_curve_counts_at_a_revision(store):
 ])
 def test_a_curve_that_cannot_be_learned_from_is_refused_with_its_reason(store, values, fault):
     episode = make_episode(store, steps=3).episode_id
-    store.catalogue.add_reward_sequence(episode, "lift", np.array(values), "ann")
+    store.catalogue.add_reward_sequence(episode, "lift", np.array(values), "u1")
     found = sketches(store.catalogue, "lift")
     assert fault_of(np.array(values, np.float32), 4).startswith(fault) and len(found.sketches) == (not fault)
     assert all(fault in reason and episode in reason for reason in found.refused.values()) and len(found.refused) == bool(fault)
@@ -64,11 +64,12 @@ def test_predictions_are_whole_or_absent(store):
     np.testing.assert_array_equal(known.read(said), values)
     known.add(row, "lift", "n", values)
     known.add(row, "stack", "m", values)
-    shown = known.curves(made.episode_id, "lift")
-    assert [c.user for c in shown] == ["m", "n"]
-    np.testing.assert_array_equal(shown[0].values, values.mean(axis=1))
+    shown = known.of_episode(made.episode_id, "lift")
+    assert [p.model_id for p in shown] == ["m", "n"]
+    np.testing.assert_array_equal(known.read(shown[0]), values)
     (store.folder / said.file).write_bytes(b"")
-    assert [c.user for c in known.curves(made.episode_id, "lift")] == ["n"]
+    with pytest.raises(ApprenticeError, match="cannot be read as a prediction"):
+        known.read(shown[0])
     (store.folder / said.file).unlink()
     assert known.missing([row], "lift", "n") == [] and known.missing([row], "lift", "other") == [row]
     assert known.missing([row], "lift", "m") == [row], "its file is gone"

@@ -124,11 +124,11 @@ def test_merge_brings_bags_rows_and_annotations_once(tmp_path: Path, store, link
     with Store(tmp_path / "other") as other:
         made = [make_episode(other, seed=s) for s in range(3)]
         a, b, c = (m.episode_id for m in made)
-        other.tag(a, "good", author="ann")
+        other.tag(a, "good", author="u1")
         other.hide(b)
         other.trim(c, 1, 3)
-        other.catalogue.annotate(a, "success", "judged", False, "ann")
-        other.catalogue.add_reward_sequence(a, "lift", np.arange(6, dtype=np.float32), "ann")
+        other.catalogue.annotate(a, "success", "judged", False, "u1")
+        other.catalogue.add_reward_sequence(a, "lift", np.arange(6, dtype=np.float32), "u1")
         rows = {r.episode_id: r for r in other.episodes(hidden=True)}
         said = {i: [replace(x, revision=0) for x in other.catalogue.annotations(i)] for i in (a, b, c)}
         report = store.merge(other.folder, link)

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 Level = Literal["info", "warning", "error"]
 ORDER = {"error": 0, "warning": 1, "info": 2}
+FIRST = ("estop", "link", "arm")
+"""keys that stand above all others: the rest follows from them"""
 HISTORY = 200
 """past alarms that are kept (ours)"""
-TOGETHER = 5.0
+TOGETHER = 30.0
 """s; an event that comes again within is counted, not listed again: a policy at the edge of its box is clamped at every tick (ours)"""
 SILENT_NODE = 4.0
 """s without diagnostics after which a node that had spoken counts as silent; all speak once a second (ours)"""
@@ -102,5 +104,5 @@ class AlarmBoard:
             self.condition(name in silent, f"stream {name}", "error", name, "the stream is silent", now)
 
     def listing(self) -> list[dict[str, Any]]:
-        active = sorted(self._active.values(), key=lambda a: (ORDER[a.level], -a.since))
+        active = sorted(self._active.values(), key=lambda a: (a.key not in FIRST, ORDER[a.level], -a.since))
         return [asdict(a) for a in (*active, *sorted(self._past, key=lambda a: -a.last))]

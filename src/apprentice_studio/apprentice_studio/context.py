@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -10,7 +10,8 @@ from fastapi import Depends
 from fastapi.requests import HTTPConnection
 
 from apprentice_store.catalogue import EpisodeRow
-from apprentice_store.sketch_book import Curve, SketchBook
+from apprentice_store.predictions import Predictions
+from apprentice_store.sketch_book import SketchBook
 from apprentice_store.store import Store
 from apprentice_studio.bags import BagCache
 from apprentice_studio.problems import NotFound
@@ -19,26 +20,25 @@ from apprentice_studio.thumbnails import Thumbnails
 
 Overlay = Callable[[str, str, str, str], bytes | None]
 """(task, set, start, camera) -> PNG of where the objects belong, None where there is no such picture"""
-Predictions = Callable[[str, str], Sequence[Curve]]
-"""(episode id, task) -> predicted rewards that are kept outside of the catalogue, one a model"""
 
 
 @dataclass
 class Studio:
-    """The store and what is derived from it. `overlay` and `predictions` come from whoever starts the server: Studio knows no simulator."""
+    """The store and what is derived from it. `overlay` comes from whoever starts the server: Studio knows no simulator."""
 
     store: Store
     overlay: Overlay | None = None
-    predictions: Predictions | None = None
     token_needed: bool = False
     bags: BagCache = field(init=False)
     sketches: SketchBook = field(init=False)
+    predictions: Predictions = field(init=False)
     thumbnails: Thumbnails = field(init=False)
     throughput: Throughput = field(default_factory=Throughput)
 
     def __post_init__(self) -> None:
         self.bags = BagCache(self.store)
         self.sketches = SketchBook(self.store.catalogue)
+        self.predictions = Predictions(self.store)
         self.thumbnails = Thumbnails(self.store.folder / "cache" / "thumbnails", self.bags)
 
     def row(self, episode_id: str) -> EpisodeRow:

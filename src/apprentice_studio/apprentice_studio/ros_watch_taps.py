@@ -80,7 +80,6 @@ class WatchTaps:
         """who drives by take-over, as the mux last said"""
         self.stopped = False
         """the emergency stop's latch, as arm_node last said"""
-        self.pace = ""
         always: tuple[tuple[Any, str, QoSProfile, Callable[[Any], Told | None], bool], ...] = (
             (String, CELL_SPEC_TOPIC, LATCHED, self._spec, False),
             (String, "robot_description", LATCHED, lambda m: _newest("urdf", {"t": "urdf", "text": m.data}), False),
@@ -137,9 +136,8 @@ class WatchTaps:
         self._open(f"stream {stream}", found, topic, qos, None if use is None else partial(use, stream), series, every)
 
     def discover(self) -> None:
-        """Cameras beside those of the spec, reward sources, and the pace (only a lockstep cell publishes /clock)."""
+        """Cameras beside those of the spec, and reward sources."""
         prefix = self._node.get_namespace().rstrip("/") + "/"
-        self.pace = "" if not self._heard("safety/status") else "lockstep" if self._node.count_publishers("/clock") else "realtime"
         known = len(self._streams)
         for topic, types in self._node.get_topic_names_and_types():
             short = topic.removeprefix(prefix)
@@ -152,8 +150,12 @@ class WatchTaps:
         if len(self._streams) != known:
             self._refresh()
 
-    def _heard(self, name: str) -> bool:
-        return self._taps[name].heard is not None
+    @property
+    def pace(self) -> str:
+        """'' until arm_node was heard; only a lockstep cell publishes /clock."""
+        if self._taps["safety/status"].heard is None:
+            return ""
+        return "lockstep" if self._node.count_publishers("/clock") else "realtime"
 
     # taking
 

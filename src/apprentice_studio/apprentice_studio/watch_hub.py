@@ -28,9 +28,9 @@ BACKOFF = (1.0, 2.0, 5.0, 10.0)
 SETTLED = 30.0
 """s after which a process that ended counts as a first failure again (ours)"""
 PATIENCE = 3.0
-"""s that the process is given to end by itself, then after a terminate (ours)"""
-PAGE_DEPTH = 2000
-"""items of a series that wait for a page (ours)"""
+"""s that the process is given to end (ours)"""
+PAGE_DEPTH = 4000
+"""items of a series that wait for a page: all of the history and some seconds (ours)"""
 NO_ROS = "rclpy is not importable here, so the running cell cannot be seen: start Studio in an environment with ROS 2"
 
 
@@ -112,6 +112,8 @@ class WatchHub:
                     self.state.found(time.time())
                     self._set_link("up", "")
                 self._take(frame)
+            with contextlib.suppress(TimeoutError):  # so that its own exit code is told
+                await asyncio.wait_for(process.wait(), PATIENCE)
         except ValueError as error:
             return f"watch_node sent what is not understood: {error}"
         finally:
@@ -158,7 +160,9 @@ class WatchHub:
         page = Page(Mailbox(PAGE_DEPTH, filled.set), filled)
         page.box.put("link", self.link)
         page.box.put("alarms", {"t": "alarms", "alarms": self.state.alarms.listing()})
-        for item in self.state.opening():
+        for key, item in self.state.newest.items():
+            page.box.put(key, item)
+        for item in self.state.history():
             page.box.push(item)
         for camera, picture in self.state.pictures.items():
             page.box.put(f"picture {camera}", picture)
@@ -201,13 +205,11 @@ class WatchHub:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Its link is closed, so it ends by itself; if not, it is made to."""
-    for push in (None, process.terminate, process.kill):
-        if push is not None:
-            with contextlib.suppress(ProcessLookupError):
-                push()
-        try:
-            await asyncio.wait_for(process.wait(), PATIENCE)
+    """Its link is closed, so it has nothing more to do; SIGTERM spares it the rest of a start."""
+    for push in (process.terminate, process.kill):
+        if process.returncode is not None:
             return
-        except TimeoutError:
-            continue
+        with contextlib.suppress(ProcessLookupError):
+            push()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), PATIENCE)

@@ -22,7 +22,7 @@ EPISODE_GRACE = 6.0
 
 
 class WatchState:
-    """Fed with the link's frames by `take`; `opening` is what a page gets first."""
+    """Fed with the link's frames by `take`; a page that opens gets `newest`, `pictures` and `history`."""
 
     def __init__(self) -> None:
         self.alarms = AlarmBoard()
@@ -63,9 +63,9 @@ class WatchState:
         self.newest[key] = item
         return key, item
 
-    def opening(self) -> list[dict[str, Any]]:
-        """Everything that is known, for a page that has just opened; pictures are in `pictures`."""
-        return [*self.newest.values(), *(i for trace in self.traces.values() for i in trace)]
+    def history(self) -> list[dict[str, Any]]:
+        """The traces, for a page that has just opened; it gets `newest` and `pictures` too."""
+        return [i for trace in self.traces.values() for i in trace]
 
     def lost(self, message: str, now: float) -> None:
         """The link to the cell has ended: nothing that was live is any more."""

@@ -107,16 +107,26 @@ def test_a_slow_camera_keeps_the_frame_before(served, monkeypatch):
 
 def test_tags_and_hiding(served):
     url = f"/api/episodes/{served.ids[0]}"
-    assert served.client.post(f"{url}/tags", json={"name": " good ", "present": True, "user": "ann"}).json()["tags"] == ["good", "made"]
-    assert served.client.post(f"{url}/tags", json={"name": "made", "present": False, "user": "ann"}).json()["tags"] == ["good"]
+    assert served.client.post(f"{url}/tags", json={"name": " good ", "present": True, "user": "u1"}).json()["tags"] == ["good", "made"]
+    assert served.client.post(f"{url}/tags", json={"name": "made", "present": False, "user": "u1"}).json()["tags"] == ["good"]
     for wrong in ({"name": ""}, {"user": ""}, {"name": "a\nb"}, {"name": "x" * 201}, {"z": 1}):
         assert served.client.post(f"{url}/tags", json={"name": "x", "user": "a", **wrong}).status_code == 422, wrong
-    assert served.client.post(f"{url}/hidden", json={"hidden": True, "user": "ann"}).status_code == 200
+    assert served.client.post(f"{url}/hidden", json={"hidden": True, "user": "u1"}).status_code == 200
     assert served.client.get("/api/episodes").json()["total"] == 2
 
 
+def test_the_last_trim_is_told(served):
+    url = f"/api/episodes/{served.ids[0]}"
+    assert served.client.get(url).json()["trim"] is None
+    served.store.trim(served.ids[0], 1, 3)
+    served.store.trim(served.ids[0], 1, 2)
+    assert served.client.get(url).json()["trim"] == [1, 2]
+    served.store.trim(served.ids[0], None, None)
+    assert served.client.get(url).json()["trim"] is None
+
+
 def test_session(served):
-    served.client.post(f"/api/episodes/{served.ids[0]}/tags", json={"name": "x", "user": "ann"})
+    served.client.post(f"/api/episodes/{served.ids[0]}/tags", json={"name": "x", "user": "u1"})
     told = served.client.get("/api/session").json()
-    assert told["users"] == ["ann"] and told["success_threshold"] == 0.85 and told["tasks"] == ["lift"] and told["token_needed"] is False
+    assert told["users"] == ["u1"] and told["success_threshold"] == 0.85 and told["tasks"] == ["lift"] and told["token_needed"] is False
     assert "/" not in told["data_folder"]

@@ -17,12 +17,12 @@ POLICIES = ["b-one", "b-two", "b-three"]
 def test_a_judgement_is_an_annotation(served):
     url = f"/api/episodes/{served.ids[1]}/judgement"
     reward = {"value": 0.5, "first": 1, "last": 4}
-    told = served.client.post(url, json={"success": True, "reward": reward, "note": "slipped, then held", "user": "ann"}).json()
+    told = served.client.post(url, json={"success": True, "reward": reward, "note": "slipped, then held", "user": "u1"}).json()
     assert told["success"] is True and served.store.catalogue.get(served.ids[1]).success is True
-    said = {a["kind"]: (a["value"], a["author"]) for a in told["annotations"] if a["author"] == "ann"}
-    assert said == {"success": (True, "ann"), "reward": (reward, "ann"), "note": ("slipped, then held", "ann")}
+    said = {a["kind"]: (a["value"], a["author"]) for a in told["annotations"] if a["author"] == "u1"}
+    assert said == {"success": (True, "u1"), "reward": (reward, "u1"), "note": ("slipped, then held", "u1")}
     assert served.store.read(served.ids[1]).meta["success"] is False
-    assert served.client.post(url, json={"success": None, "clear_success": True, "user": "bob"}).json()["success"] is None
+    assert served.client.post(url, json={"success": None, "clear_success": True, "user": "u2"}).json()["success"] is None
 
 
 @pytest.mark.parametrize("wrong", [
@@ -32,12 +32,12 @@ def test_a_judgement_is_an_annotation(served):
 ])
 def test_wrong_judgements_say_nothing(served, wrong):
     before = served.store.catalogue.revision
-    assert served.client.post(f"/api/episodes/{served.ids[0]}/judgement", json={**wrong, "user": "ann"}).status_code == 422
+    assert served.client.post(f"/api/episodes/{served.ids[0]}/judgement", json={**wrong, "user": "u1"}).status_code == 422
     assert served.store.catalogue.revision == before
 
 
 def make(served, **more):
-    body = {"task": "lift", "sets": ["normal"], "policies": POLICIES, "user": "ann", **more}
+    body = {"task": "lift", "sets": ["normal"], "policies": POLICIES, "user": "u1", **more}
     return served.client.post("/api/evaluations", json=body)
 
 
@@ -63,14 +63,14 @@ def test_blind_evaluation_hides_policies_until_it_is_revealed(served):
     told = make(served, blind=True, policies=["one", "two"]).json()
     url = f"/api/evaluations/{told['evaluation_id']}"
     assert {t["label"] for t in told["trials"]} == {"A", "B"} and all(t["policy"] is None for t in told["trials"]) and told["seed"] is None
-    assert served.client.post(f"{url}/reveal", json={"user": "ann"}).status_code == 409
+    assert served.client.post(f"{url}/reveal", json={"user": "u1"}).status_code == 409
     for t in told["trials"]:
-        told = served.client.post(f"{url}/trials/{t['number']}", json={"success": t["label"] == "A", "user": "ann"}).json()
+        told = served.client.post(f"{url}/trials/{t['number']}", json={"success": t["label"] == "A", "user": "u1"}).json()
         assert all(x["policy"] is None for x in told["trials"])
     assert told["open"] == 0 and told["next"] is None
     hidden = served.client.get(f"{url}/report").json()
     assert [r["policy"] for r in hidden["rows"]] == ["A", "B"] and hidden["rows"][0]["total"]["successes"] == 10
-    shown = served.client.post(f"{url}/reveal", json={"user": "ann"}).json()
+    shown = served.client.post(f"{url}/reveal", json={"user": "u1"}).json()
     named = {t["label"]: t["policy"] for t in shown["trials"]}
     rows = {r["policy"]: r["total"]["successes"] for r in served.client.get(f"{url}/report").json()["rows"]}
     assert rows == {named["A"]: 10, named["B"]: 0} and set(named.values()) == {"one", "two"}
@@ -88,7 +88,7 @@ def test_blind_order_is_shuffled_and_fair():
 def test_a_corrected_result_counts_once_and_both_stay(served):
     told = make(served, policies=["one"]).json()
     url = f"/api/evaluations/{told['evaluation_id']}"
-    body = {"user": "ann", "episode_id": served.ids[1]}
+    body = {"user": "u1", "episode_id": served.ids[1]}
     served.client.post(f"{url}/trials/0", json={"success": True, **body})
     served.client.post(f"{url}/trials/0", json={"success": False, "note": "it fell", **body})
     told = served.client.get(url).json()
@@ -108,9 +108,9 @@ def test_an_episode_of_a_blind_evaluation_does_not_tell_its_bundle(served):
     served.store.catalogue.replace(replace(row, bundle_id="b" * 64))
     told = make(served, blind=True, policies=["one", "two"]).json()
     url = f"/api/evaluations/{told['evaluation_id']}"
-    served.client.post(f"{url}/trials/0", json={"success": True, "user": "ann", "episode_id": served.ids[1]})
+    served.client.post(f"{url}/trials/0", json={"success": True, "user": "u1", "episode_id": served.ids[1]})
     assert served.client.get(f"/api/episodes/{served.ids[1]}").json()["bundle_id"] is None
-    served.client.post(f"{url}/reveal", json={"user": "ann", "early": True})
+    served.client.post(f"{url}/reveal", json={"user": "u1", "early": True})
     assert served.client.get(f"/api/episodes/{served.ids[1]}").json()["bundle_id"] == "b" * 64
 
 
@@ -137,7 +137,7 @@ def test_report_has_the_layout_of_the_paper(served):
     url = f"/api/evaluations/{told['evaluation_id']}"
     for t in told["trials"]:
         won = t["policy"] == "full method" and not t["start"].endswith(("8", "9"))
-        served.client.post(f"{url}/trials/{t['number']}", json={"success": won, "user": "ann"})
+        served.client.post(f"{url}/trials/{t['number']}", json={"success": won, "user": "u1"})
     told = served.client.get(f"{url}/report").json()
     assert told["markdown"].splitlines() == [
         "| lift | normal | hard |", "| --- | --- | --- |", "| full method | 80 % (8/10, 49-94) | 80 % (8/10, 49-94) |",
@@ -160,13 +160,13 @@ def test_overlay_comes_from_whoever_started_the_server(served):
 def test_statistics(served):
     agent = served.store.catalogue.get(served.ids[1])
     served.store.catalogue.replace(replace(agent, bundle_id="b" * 64))
-    served.store.catalogue.annotate(served.ids[1], "success", "", True, "ann")
-    served.store.catalogue.add_reward_sequence(served.ids[1], "lift", np.float32([0, 0.2, 0.5, 0.9, 0.9, 1]), "ann")
+    served.store.catalogue.annotate(served.ids[1], "success", "", True, "u1")
+    served.store.catalogue.add_reward_sequence(served.ids[1], "lift", np.float32([0, 0.2, 0.5, 0.9, 0.9, 1]), "u1")
     told = served.client.get("/api/stats").json()
     table = {r["name"]: r for r in told["table"]}
     assert table["total"]["episodes"] == 3 and table["total"]["steps"] == 15 and table["lift"]["episodes"] == 2
     assert table["total"]["hours"] == pytest.approx(3 * 0.5 / 3600) and table["random_watcher"]["episodes"] == 1
-    assert told["sketches"] == [{"task": "lift", "user": "ann", "episodes": 1, "sketches": 1}]
+    assert told["sketches"] == [{"task": "lift", "user": "u1", "episodes": 1, "sketches": 1}]
     times = told["time_to_success"]
     assert times["script"]["n"] == 1 and times["script"]["median"] == pytest.approx(0.5)
     assert times["agent"]["median"] == pytest.approx(0.3), "the first frame in the green band"

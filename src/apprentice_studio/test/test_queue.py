@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from apprentice_store.testing import make_episode
 
 
-def queue(served, mode, user="ann", **more):
+def queue(served, mode, user="u1", **more):
     answer = served.client.get("/api/queue", params={"task": "lift", "user": user, "mode": mode, **more})
     return [e["episode_id"] for e in answer.json()["episodes"]]
 
@@ -16,8 +18,6 @@ def test_modes(served):
     other = make_episode(served.store, seed=7, task="stack", source="expert").episode_id
     taught = make_episode(served.store, seed=8, source="teleop").episode_id
     row = served.store.catalogue.get(agent)
-    from dataclasses import replace
-
     served.store.catalogue.replace(replace(row, bundle_id="b" * 64))
     assert set(queue(served, "demos")) == {demo, taught}
     assert queue(served, "agent") == [agent]
@@ -26,24 +26,29 @@ def test_modes(served):
     assert queue(served, "delusions") == []
     served.store.tag(agent, "delusion_candidate")
     assert queue(served, "delusions") == [agent]
+    for worst_first in (demo, watcher):
+        served.store.tag(worst_first, "delusion_candidate")
+    assert queue(served, "delusions") == [agent, demo, watcher]
+    served.store.tag(demo, "delusion_candidate", False)
+    assert queue(served, "delusions") == [agent, watcher]
     assert set(queue(served, "query", query="success = false")) == {agent, watcher}
-    assert served.client.get("/api/queue", params={"task": "lift", "user": "ann", "mode": "query"}).status_code == 400
-    assert served.client.get("/api/queue", params={"task": "lift", "user": "ann", "mode": "best"}).status_code == 422
+    assert served.client.get("/api/queue", params={"task": "lift", "user": "u1", "mode": "query"}).status_code == 400
+    assert served.client.get("/api/queue", params={"task": "lift", "user": "u1", "mode": "best"}).status_code == 422
 
 
 def test_what_a_user_sketched_leaves_his_queue_only(served):
     served.store.tag(served.ids[0], "demo")
-    body = {"task": "lift", "user": "ann", "values": [0.5] * 6, "base": 0}
+    body = {"task": "lift", "user": "u1", "values": [0.5] * 6, "base": 0}
     served.client.put(f"/api/episodes/{served.ids[0]}/sketch", json=body)
-    assert queue(served, "demos") == [] and queue(served, "demos", user="bob") == [served.ids[0]]
+    assert queue(served, "demos") == [] and queue(served, "demos", user="u2") == [served.ids[0]]
 
 
 def test_the_order_is_drawn_once_for_each_user(served):
     for i in range(8):
         make_episode(served.store, steps=2, seed=10 + i, source="teleop")
     drawn = queue(served, "demos")
-    assert drawn == queue(served, "demos") and drawn != sorted(drawn) and set(drawn) == set(queue(served, "demos", user="bob"))
-    assert queue(served, "demos", user="bob") != drawn
+    assert drawn == queue(served, "demos") and drawn != sorted(drawn) and set(drawn) == set(queue(served, "demos", user="u2"))
+    assert queue(served, "demos", user="u2") != drawn
     assert queue(served, "demos", limit=3) == drawn[:3]
 
 

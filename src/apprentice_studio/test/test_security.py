@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 from apprentice_studio.security import COOKIE, Access
 
 JSON = {"Content-Type": "application/json"}
-TAG = {"name": "x", "user": "ann"}
+TAG = {"name": "x", "user": "u1"}
 
 
 def sockets() -> APIRouter:

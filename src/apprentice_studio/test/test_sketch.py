@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from apprentice_store import catalogue as catalogue_module
+from apprentice_store.predictions import Predictions
 from apprentice_store.testing import child_environment
 
 CURVE = [0.0, 0.2, 0.4, 0.6, 0.9, 1.0]
@@ -24,15 +25,15 @@ def url(served, what: str, index: int = 0) -> str:
     return f"/api/episodes/{served.ids[index]}/{what}"
 
 
-def sketch(served, values=CURVE, base=0, user="ann", index=0, **more):
+def sketch(served, values=CURVE, base=0, user="u1", index=0, **more):
     return served.client.put(url(served, "sketch", index), json={"task": "lift", "user": user, "values": values, "base": base, **more})
 
 
-def draft(served, values, version=0, user="ann"):
+def draft(served, values, version=0, user="u1"):
     return served.client.put(url(served, "draft"), json={"task": "lift", "user": user, "values": values, "version": version})
 
 
-def curves(served, user="ann", index=0):
+def curves(served, user="u1", index=0):
     return served.client.get(url(served, "curves", index), params={"task": "lift", "user": user}).json()
 
 
@@ -41,10 +42,10 @@ def test_a_sketch_is_one_float32_a_frame_and_comes_back(served):
     told = curves(served)
     [curve] = told["curves"]
     assert curve["values"] == np.float32(CURVE).tolist() and told["frames"] == 6
-    assert (curve["kind"], curve["user"]) == ("sketch", "ann")
+    assert (curve["kind"], curve["user"]) == ("sketch", "u1")
     assert (curve["revision"], curve["sequence_id"]) == (saved["revision"], saved["sequence_id"])
     [(task, kind, user, values)] = served.store.catalogue.reward_sequences(served.ids[0])
-    assert (task, kind, user) == ("lift", "REWARD_SKETCH", "ann") and values.dtype == np.float32
+    assert (task, kind, user) == ("lift", "REWARD_SKETCH", "u1") and values.dtype == np.float32
     [filled] = [a for a in served.store.catalogue.annotations(served.ids[0]) if a.kind == "sketch_filled"]
     assert filled.value == {"sequence": saved["sequence_id"], "frames": [[1, 2]]}
     assert served.client.get("/api/episodes", params={"query": "sketch = 'lift'"}).json()["episodes"][0]["sketched"] == ["lift"]
@@ -63,13 +64,13 @@ def test_who_drew_over_an_older_sketch_is_told_the_newer_one(served):
     assert late.status_code == 409 and late.json()["stored"]["revision"] == first["revision"]
     assert late.json()["stored"]["values"] == np.float32(CURVE).tolist()
     assert len(served.store.catalogue.reward_sequences(served.ids[0])) == 1
-    assert sketch(served, [0.1] * 6, user="bob").status_code == 200
+    assert sketch(served, [0.1] * 6, user="u2").status_code == 200
 
 
 def test_the_same_sketch_twice_is_one(served):
     first, again = sketch(served).json(), sketch(served).json()
     assert again == {**first, "new": False} and first["new"]
-    assert served.client.get("/api/throughput", params={"user": "ann"}).json()["frames"] == 6
+    assert served.client.get("/api/throughput", params={"user": "u1"}).json()["frames"] == 6
 
 
 def test_many_at_once_with_one_base_leave_one_winner(served):
@@ -89,7 +90,7 @@ def test_a_sketch_with_a_missing_or_impossible_frame_is_refused(served, values):
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_none_are_refused(served, number):
     for what, more in (("sketch", '"base": 0'), ("draft", '"version": 0')):
-        body = f'{{"task": "lift", "user": "ann", "values": [0,0,0,0,0,{number}], {more}}}'
+        body = f'{{"task": "lift", "user": "u1", "values": [0,0,0,0,0,{number}], {more}}}'
         answer = served.client.put(url(served, what), content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 422 and "values.5" in answer.json()["error"]
 
@@ -99,7 +100,7 @@ def test_numbers_that_are_none_are_refused(served, number):
     {"filled": [[0, 6]]}, {"filled": [[3, 1]]}, {"filled": [[1]]}, {"extra": 1},
 ])
 def test_wrong_fields_are_named(served, wrong):
-    answer = served.client.put(url(served, "sketch"), json={"task": "lift", "user": "ann", "values": CURVE, "base": 0, **wrong})
+    answer = served.client.put(url(served, "sketch"), json={"task": "lift", "user": "u1", "values": CURVE, "base": 0, **wrong})
     assert answer.status_code == 422 and answer.json()["error"].startswith(next(iter(wrong)))
 
 
@@ -114,7 +115,7 @@ def test_drafts_are_kept_as_drawn(served):
     assert draft(served, partial).json() == {"version": 1}
     assert draft(served, [0.5] * 6, version=1).json() == {"version": 2}
     assert curves(served)["draft"] == {"version": 2, "values": [0.5] * 6}
-    assert curves(served, user="bob")["draft"] is None
+    assert curves(served, user="u2")["draft"] is None
 
 
 def test_two_windows_of_one_user_do_not_overwrite_each_other(served):
@@ -135,7 +136,7 @@ def test_a_sketch_takes_its_draft_up(served):
 
 def test_a_draft_can_be_dropped(served):
     draft(served, CURVE)
-    served.client.request("DELETE", url(served, "draft"), params={"task": "lift", "user": "ann"})
+    served.client.request("DELETE", url(served, "draft"), params={"task": "lift", "user": "u1"})
     assert curves(served)["draft"] is None
 
 
@@ -147,6 +148,19 @@ def test_a_predicted_reward_is_a_ghost_of_its_model(served):
     served.store.catalogue.add_reward_sequence(served.ids[0], "lift", np.float32([0, 1, np.nan, 0, 0, 0]), "model-1", "REWARD_PREDICTION")
     [curve] = curves(served)["curves"]
     assert curve["kind"] == "model" and curve["model_id"] == "model-1" and curve["values"] == [0, 1, None, 0, 0, 0]
+
+
+def test_a_relabelled_reward_is_shown_as_the_mean_of_its_ensemble(served):
+    row = served.store.catalogue.get(served.ids[0])
+    predictions = Predictions(served.store)
+    members = np.stack([np.linspace(0, 1, 6), np.linspace(1, 0, 6)], axis=1)
+    predictions.add(row, "lift", "old", members)
+    predictions.add(row, "lift", "new", np.float32(CURVE)[:, None])
+    old, new = curves(served)["curves"]
+    assert old["model_id"] == "old" and old["values"] == [0.5] * 6 and new["values"] == np.float32(CURVE).tolist()
+    [said] = [p for p in predictions.of_episode(row.episode_id, "lift") if p.model_id == "old"]
+    (served.store.folder / said.file).write_bytes(b"damaged")
+    assert [c["model_id"] for c in curves(served)["curves"]] == ["new"]
 
 
 def test_a_locked_catalogue_is_told_and_loses_nothing(served, monkeypatch):
@@ -187,7 +201,7 @@ def test_drafts_survive_a_killed_server(served):
             version = 0
             for i in range(5):
                 values = [i / 10] * 6
-                body = {"task": "lift", "user": "ann", "values": values, "version": version}
+                body = {"task": "lift", "user": "u1", "values": values, "version": version}
                 version = client.put(url(served, "draft"), json=body).json()["version"]
             os.kill(server.pid, signal.SIGKILL)
             server.wait(10)
@@ -204,6 +218,6 @@ def test_throughput_counts_time_at_work(served):
     work = Throughput(lambda: now[0])
     for at, frames in ((0, 0), (10, 0), (30, 200), (1000, 0), (1030, 200)):
         now[0] = at
-        work.seen("ann", frames)
-    told = work.of("ann")
-    assert told == {"frames": 400, "minutes": 1.0, "frames_per_minute": 400.0} and work.of("bob")["frames_per_minute"] == 0
+        work.seen("u1", frames)
+    told = work.of("u1")
+    assert told == {"frames": 400, "minutes": 1.0, "frames_per_minute": 400.0} and work.of("u2")["frames_per_minute"] == 0

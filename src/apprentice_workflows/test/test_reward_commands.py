@@ -39,7 +39,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for seed in range(3):
             made = make_episode(store, steps=5, seed=seed, success=seed > 0)
             if seed:
-                store.catalogue.add_reward_sequence(made.episode_id, "lift", np.linspace(0, 1, 6), "ann")
+                store.catalogue.add_reward_sequence(made.episode_id, "lift", np.linspace(0, 1, 6), "u1")
     return tmp_path / "bags"
 
 

@@ -31,7 +31,7 @@ def listed(folder: str, *more: str) -> list[str]:
 
 def test_hide_and_trim(data) -> None:
     folder, (one, two) = data
-    assert "hidden (revision" in store_command("hide", one, "-d", folder, "--author", "ann").stdout
+    assert "hidden (revision" in store_command("hide", one, "-d", folder, "--author", "u1").stdout
     assert listed(folder) == [two] and listed(folder, "-w", "hidden = true") == [one]
     assert store_command("hide", one, "-d", folder, "--undo").returncode == 0 and listed(folder) == sorted([one, two])
     assert "steps 1 to 3" in store_command("trim", one, "1", "3", "-d", folder).stdout
@@ -69,3 +69,20 @@ def test_merge(data, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["hide", "trim", "merge"])
 def test_help_has_examples(command: str) -> None:
     assert f"apprentice store {command} " in store_command(command, "--help").stdout
+
+
+def test_export_and_import(data, tmp_path: Path) -> None:
+    folder, (one, two) = data
+    out, other = str(tmp_path / "out"), str(tmp_path / "other")
+    Store(other).close()
+    told = store_command("export", out, "-d", folder, "-w", f"id = '{one}'", "--json")
+    assert told.returncode == 0 and json.loads(told.stdout)["episodes"] == [one]
+    again = store_command("export", out, "-d", folder)
+    assert again.returncode == 2 and "exists already" in again.stderr
+    told = store_command("import", out, "-d", other)
+    assert told.returncode == 0 and "1 episodes taken in" in told.stdout and listed(other) == [one]
+    (next(Path(out).glob(f"*{one}"))).write_bytes(b"cut")
+    assert store_command("import", out, "-d", str(tmp_path / "other")).returncode == 0, "what is here already is not read again"
+    Store(tmp_path / "third").close()
+    told = store_command("import", out, "-d", str(tmp_path / "third"))
+    assert told.returncode == 1 and "refused" in told.stdout and two not in told.stdout

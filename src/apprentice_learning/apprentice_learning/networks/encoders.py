@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -65,11 +67,12 @@ def box_filter(image: Tensor, factor: int) -> Tensor:
     return ((blocks.sum((2, 4), dtype=torch.int32) + area // 2) // area).to(torch.uint8)
 
 
+@functools.cache
 def native_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 itself; emulated, it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 class CameraEncoder(nn.Module):

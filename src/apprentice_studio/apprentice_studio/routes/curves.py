@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query
 from pydantic import AfterValidator, Field
 
+from apprentice_core.errors import ApprenticeError
 from apprentice_store.catalogue import SKETCH
+from apprentice_store.predictions import KIND as PREDICTED
 from apprentice_store.sketch_book import Curve, Draft, Newer
 from apprentice_studio.context import Context, Studio
 from apprentice_studio.fields import MAX_FRAMES, Body, EpisodeId, Task, TaskQuery, Unit, User, UserQuery
 from apprentice_studio.problems import Conflict, Unprocessable
 
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/api/episodes/{episode_id}", tags=["sketches"])
 
 
@@ -65,6 +69,17 @@ def draft_json(draft: Draft) -> dict[str, Any]:
     return {"version": draft.version, "values": numbers(draft.values)}
 
 
+def predicted(studio: Studio, episode_id: str, task: str) -> list[Curve]:
+    """What models said of the episode (line 70): the mean of an ensemble. A file that is gone or damaged is left out, and logged."""
+    out = []
+    for p in studio.predictions.of_episode(episode_id, task):
+        try:
+            out.append(Curve("", PREDICTED, p.model_id, p.revision, studio.predictions.read(p).mean(axis=1)))
+        except ApprenticeError as error:
+            log.warning("%s", error)
+    return out
+
+
 def _frames(studio: Studio, episode_id: str, given: int) -> int:
     # The row knows; the bag need not be opened (or be whole) to keep what somebody drew.
     frames = studio.row(episode_id).steps + 1
@@ -79,9 +94,7 @@ def curves(
 ) -> dict[str, Any]:
     """The newest sketch of each user, the newest prediction of each model, and the draft of `user`."""
     row = studio.row(episode_id)
-    found = studio.sketches.curves(episode_id, task)
-    if studio.predictions is not None:
-        found += list(studio.predictions(episode_id, task))
+    found = studio.sketches.curves(episode_id, task) + predicted(studio, episode_id, task)
     draft, version = studio.sketches.draft(episode_id, task, user) if user is not None else (None, 0)
     if user is not None:
         studio.throughput.seen(user)

@@ -62,7 +62,7 @@ def details(studio: Context, episode_id: EpisodeId) -> dict[str, Any]:
     """One episode: its row, its cameras, who acted when, and what was said about it."""
     row = studio.row(episode_id)
     frames = studio.bags.get(episode_id)
-    steps = frames.reader.steps
+    steps, said = frames.reader.steps, studio.store.catalogue.annotations(episode_id)
     return {
         **as_json(studio, [row])[0],
         "cell": row.cell, "robot": row.robot,
@@ -73,8 +73,8 @@ def details(studio: Context, episode_id: EpisodeId) -> dict[str, Any]:
         "cameras": {n: {"height": h, "width": w, "depth": frames.is_depth(n)} for n, (h, w) in frames.cameras.items()},
         "actors": [s.actor for s in steps], "interventions": [t for t, s in enumerate(steps) if s.intervention],
         "segments": segments([s.actor for s in steps]),
-        "trim": studio.store.catalogue.trims().get(episode_id),
-        "annotations": [annotation(a) for a in studio.store.catalogue.annotations(episode_id)],
+        "trim": next((a.value for a in reversed(said) if a.kind == "trim"), None),
+        "annotations": [annotation(a) for a in said],
         "metadata": json.loads(row.metadata_json),
     }
 

@@ -52,11 +52,14 @@ def queue(
     query: WhereQuery = "", limit: Annotated[int, Query(ge=1, le=500)] = 20,
 ) -> dict[str, Any]:
     """Episodes of a mode that the user has not sketched for the task, at random but in the same order each time; candidates for
-    delusions come newest first. `left`: how many there are in all."""
+    delusions come in the order in which the finder named them, worst first. `left`: how many there are in all."""
     rows = studio.store.catalogue.episodes(where_of(mode, task, query), newest_first=True)
     done = studio.sketches.sketched_by(task, user)
     rows = [r for r in rows if r.episode_id not in done]
-    if mode not in ("delusions", "query"):
+    if mode == "delusions":
+        place = {episode_id: i for i, episode_id in enumerate(studio.store.catalogue.tagged(DELUSION))}
+        rows.sort(key=lambda r: place[r.episode_id])
+    elif mode != "query":
         # Each episode draws its own place, so that a finished or new one does not move the others.
         rows.sort(key=lambda r: random.Random(f"{user}\n{task}\n{r.episode_id}").random())
     studio.throughput.seen(user)

@@ -7,7 +7,22 @@ import sys
 import typer
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, rewards, store, studio, train
+from apprentice_workflows.cli import (
+    bench,
+    bundle,
+    checks,
+    collect,
+    demo,
+    doctor,
+    evaluate,
+    launch,
+    replay,
+    rewards,
+    store,
+    studio,
+    train,
+    trials,
+)
 
 app = typer.Typer(
     name="apprentice",
@@ -29,6 +44,7 @@ app.command("reward-train")(rewards.reward_train)
 app.command("relabel")(rewards.relabel)
 app.command("delusions")(rewards.delusions)
 app.command("evaluate")(evaluate.evaluate)
+app.command("trials")(trials.trials)
 app.add_typer(store.app, name="store")
 app.add_typer(bundle.app, name="bundle")
 app.command("studio")(studio.studio)

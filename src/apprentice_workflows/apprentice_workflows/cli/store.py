@@ -11,6 +11,7 @@ import typer
 from apprentice_workflows.cli.output import JsonFlag, print_json, print_table
 
 if TYPE_CHECKING:
+    from apprentice_store.published_export import TransferReport
     from apprentice_store.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Look at, select, merge, check, repair and pin recorded episodes.")
@@ -155,7 +156,7 @@ def hide(
 
     Examples:
 
-      apprentice store hide 01KB... -d bags/demo/episodes --author ann
+      apprentice store hide 01KB... -d bags/demo/episodes --author u1
 
       apprentice store hide 01KB... -d bags/demo/episodes --undo
     """
@@ -277,3 +278,51 @@ def manifest(data: Data = None, where: Where = "", as_json: JsonFlag = False) ->
         )
     else:
         typer.echo(f"{pinned.hash}: {len(pinned)} episodes at revision {pinned.revision}, in {folder}")
+
+
+@app.command("export")
+def export_command(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")], data: Data = None, where: Where = "", as_json: JsonFlag = False
+) -> None:
+    """Write episodes in the published layout (SQLite and one TFRecord file each), with tags and reward sketches. Exit code 1 when one was
+    refused.
+
+    Example:
+
+      apprentice store export /media/usb/lift -d bags -w "task = 'lift'"
+    """
+    from apprentice_store.published_export import export_store
+
+    with open_store(data) as store:
+        _transferred(export_store(store, folder, where or None), "written", as_json)
+
+
+@app.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="A store in the published layout, its archives unpacked.")], data: Data = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take in episodes of the published layout as bags, with tags and reward sketches. It can be repeated. Exit code 1 when one was
+    refused.
+
+    Example:
+
+      apprentice store import /media/usb/lift -d bags
+    """
+    from apprentice_store.published_import import import_store
+
+    with open_store(data) as store:
+        _transferred(import_store(store, folder), "taken in", as_json)
+
+
+def _transferred(report: TransferReport, done: str, as_json: bool) -> None:
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        for episode, reason in report.refused:
+            typer.echo(f"refused: {episode}: {reason}")
+        typer.echo(
+            f"{len(report.episodes)} episodes {done}, {len(report.present)} were here already, {report.sequences} reward sequences, "
+            f"{len(report.refused)} refused"
+        )
+    raise typer.Exit(1 if report.refused else 0)

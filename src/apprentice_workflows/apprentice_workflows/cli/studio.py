@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ def studio(
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0: any that is free.")] = PORT,
     name: Annotated[list[str] | None, typer.Option("--name", help="A further host name of this machine (may be repeated).")] = None,
     cell: Annotated[str, typer.Option("--cell", help="Cell config that shows where evaluation objects belong.")] = "sawyer_lift",
+    namespace: Annotated[str, typer.Option("--namespace", help="Namespace of the running cell that Watch shows.")] = "cell",
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of the training runs whose curves Watch shows.")] = Path("runs"),
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Whether to look at the running cell (ROS 2) at all.")] = True,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Browse, sketch, judge and watch in a browser, until Ctrl-C.
@@ -27,18 +31,18 @@ def studio(
 
       apprentice studio --host 0.0.0.0 --name robot-pc.local
     """
-    from apprentice_store.predictions import Predictions
     from apprentice_studio.app import create_app
     from apprentice_studio.security import Access, is_local, new_token
     from apprentice_studio.server import address, bound, serve
+    from apprentice_studio.watch_router import watch_routers
     from apprentice_workflows.overlays import Overlays
 
     # The port first: of a server that cannot start, nothing else should.
     with bound(host, port) as socket, open_store(data) as store:
         access = Access(host, "" if is_local(host) else new_token(), frozenset(name or ()))
         url = address(socket, access)
-        overlay = Overlays(store.folder / "cache" / "overlays", cell)
-        app = create_app(store, access, overlay=overlay, predictions=Predictions(store).curves)
+        routers = watch_routers(namespace, runs) if watch else []
+        app = create_app(store, access, routers, overlay=Overlays(store.folder / "cache" / "overlays", cell))
         typer.echo(f"Studio of {store.folder}: {url}")
         if open_browser:
             import webbrowser

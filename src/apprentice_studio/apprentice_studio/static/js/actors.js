@@ -27,9 +27,11 @@ export function actorStretches(actors) {
 export function actorBar(actors) {
   const parts = actorStretches(actors);
   const told = parts.map((p) => `${p.actor || "nobody"}: ${p.first}–${p.last}`).join(", ");
-  const bar = h("svg", { class: "actor-bar", viewBox: `0 0 ${Math.max(1, actors.length)} 1`, preserveAspectRatio: "none", role: "img", "aria-label": `who acted: ${told}` },
+  const bar = h("svg", { class: "actor-bar", viewBox: `0 0 ${Math.max(1, actors.length)} 1`, preserveAspectRatio: "none", role: "img",
+    "aria-label": `who acted: ${told}` },
     h("title", {}, told),
-    parts.map((p) => h("rect", { x: p.first, y: 0, width: p.last - p.first + 1, height: 1, style: { fill: `var(${actorColour(p.actor)})` } })));
+    parts.map((p) => h("rect", { x: p.first, y: 0, width: p.last - p.first + 1, height: 1,
+      style: { fill: `var(${actorColour(p.actor)})` } })));
   return bar;
 }
 

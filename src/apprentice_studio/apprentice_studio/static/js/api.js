@@ -39,7 +39,8 @@ async function refusal(response) {
     // an error page of something between us and the server
   }
   const text = typeof body?.error === "string" ? body.error : response.statusText || "refused";
-  if (response.status === 401) return new ApiError(401, "This server wants its token: open the address with ?token=... that it printed.", body);
+  if (response.status === 401) return new ApiError(401, "This server wants its token: open the address with ?token=... that it printed.",
+    body);
   return new ApiError(response.status, text, body);
 }
 

@@ -179,7 +179,7 @@ export class ArmView {
   /** The whole robot seen from its front right. */
   front() {
     const { low, high } = this.box;
-    return { ...HOME, target: low.map((v, i) => (v + high[i]) / 2), distance: 1.25 * Math.hypot(...sub(high, low)) };
+    return { ...HOME, target: low.map((v, i) => (v + high[i]) / 2), distance: 1.35 * Math.hypot(...sub(high, low)) };
   }
 
   setFrames(frames) {

@@ -46,7 +46,8 @@ class BrowsePage {
   #show({ total, episodes }) {
     this.details.forget();
     if (!total) {
-      fill(this.body, this.text ? emptyState("No episode fulfils this query", "Hidden episodes are left out unless the query speaks of `hidden`.")
+      fill(this.body, this.text ? emptyState("No episode fulfils this query",
+        "Hidden episodes are left out unless the query speaks of `hidden`.")
         : emptyState("The store is empty", "Record episodes with `apprentice collect`, or start the cell."));
       return;
     }
@@ -61,7 +62,8 @@ class BrowsePage {
   }
 
   #turn(label, offset, possible) {
-    return possible ? h("a", { class: "turn", href: link(this.text, Math.max(0, offset)) }, label) : h("span", { class: "turn quiet" }, label);
+    return possible ? h("a", { class: "turn", href: link(this.text, Math.max(0, offset)) }, label)
+      : h("span", { class: "turn quiet" }, label);
   }
 
   #row(row) {
@@ -73,8 +75,10 @@ class BrowsePage {
         h("div", { class: "quiet", title: id }, `${shortId(id)} · ${when(row.started)}`)),
       h("td", {}, outcome(row.success), h("div", { class: "quiet" }, row.reason)),
       h("td", { class: "number" }, `${row.steps} steps`, h("div", { class: "quiet" }, seconds(row.duration))),
-      acted, h("td", { class: "tag-cell" }, new Tags(id, row.tags).element), h("td", {}, row.sketched.join(", ") || h("span", { class: "quiet" }, "–")),
-      h("td", { class: "links" }, h("a", { href: `#/sketch/${id}?task=${encodeURIComponent(row.task)}` }, "Sketch"), " ", h("a", { href: `#/judge/${id}` }, "Judge")));
+      acted, h("td", { class: "tag-cell" }, new Tags(id, row.tags).element),
+        h("td", {}, row.sketched.join(", ") || h("span", { class: "quiet" }, "–")),
+      h("td", { class: "links" }, h("a", { href: `#/sketch/${id}?task=${encodeURIComponent(row.task)}` }, "Sketch"), " ",
+        h("a", { href: `#/judge/${id}` }, "Judge")));
     this.details.whenSeen(acted, id, (detail) => fill(acted, actorBar(detail.actors)));
     return element;
   }

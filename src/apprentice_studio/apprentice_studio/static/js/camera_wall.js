@@ -1,6 +1,6 @@
 // All cameras of one episode at one step, side by side.
 
-import { h } from "./dom.js";
+import { emptyState, h } from "./dom.js";
 import { Frames } from "./frames.js";
 
 export class CameraWall {
@@ -13,7 +13,8 @@ export class CameraWall {
     this.names = Object.keys(cameras);
     this.frames = new Frames(episode, this.names, steps, (camera, step) => step === this.#step && this.#draw(camera));
     this.element = h("div", { class: "wall", "data-count": this.names.length, role: "group", "aria-label": "Cameras at the cursor" },
-      this.names.map((name) => this.#view(name, cameras[name])));
+      this.names.length ? this.names.map((name) => this.#view(name, cameras[name]))
+        : emptyState("No pictures", "This episode was recorded without cameras."));
     this.#sizes.observe(this.element);
   }
 

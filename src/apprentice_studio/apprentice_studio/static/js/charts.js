@@ -17,12 +17,11 @@ export function bars(rows, label, most = Math.max(...rows.map((r) => r.value), 1
       h("text", { class: "label", x: LABEL - 8, y: i * ROW + 17, "text-anchor": "end" }, shortened(row.name)),
       h("rect", { class: "track", x: LABEL, y: i * ROW + 6, width: space, height: 14, rx: 3 }),
       h("rect", { class: `bar ${row.kind ?? ""}`, x: LABEL, y: i * ROW + 6, width: Math.max(0, x(row.value) - LABEL), height: 14, rx: 3 }),
-      row.low !== undefined && h("path", {
-        class: "interval", d: `M${x(row.low)} ${i * ROW + 13}H${x(row.high)}M${x(row.low)} ${i * ROW + 8}v10M${x(row.high)} ${i * ROW + 8}v10`,
-      }),
+      row.low !== undefined && h("path", { class: "interval", d: whisker(x(row.low), x(row.high), i * ROW + 13) }),
       h("text", { x: WIDTH - VALUE + 8, y: i * ROW + 17 }, row.text))));
 }
 
+const whisker = (low, high, y) => `M${low} ${y}H${high}M${low} ${y - 5}v10M${high} ${y - 5}v10`;
 const shortened = (name) => (name.length > 24 ? `${name.slice(0, 23)}…` : name);
 
 /** A table of rows of texts or nodes; columns that begin with "#" hold numbers. */

@@ -129,7 +129,7 @@ export class Curve {
     return Math.min(this.last, Math.max(0, Math.round(x)));
   }
 
-  /** Fills every gap by straight lines, flat before the first and after the last value. Returns the filled stretches; [] if all is empty. */
+  /** Fills every gap by straight lines, flat before the first and after the last value. Returns what was filled; [] if all is empty. */
   interpolate() {
     const gaps = this.gaps();
     if (gaps.length && gaps[0][0] === 0 && gaps[0][1] === this.last) return [];

@@ -22,7 +22,8 @@ export async function decodeDepth(bytes) {
   const stride = width * 2;
   if (data.length < (stride + 1) * height) throw new Error("a depth picture is cut short");
   const rows = new Uint8Array(stride * height);
-  for (let y = 0; y < height; y++) unfilter(rows, y, stride, data[y * (stride + 1)], data.subarray(y * (stride + 1) + 1, (y + 1) * (stride + 1)));
+  for (let y = 0; y < height; y++) unfilter(rows, y, stride, data[y * (stride + 1)],
+    data.subarray(y * (stride + 1) + 1, (y + 1) * (stride + 1)));
   const depth = new Uint16Array(width * height);
   for (let i = 0; i < depth.length; i++) depth[i] = (rows[2 * i] << 8) | rows[2 * i + 1];
   return { width, height, depth };

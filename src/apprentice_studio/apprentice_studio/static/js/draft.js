@@ -32,13 +32,17 @@ export class Journal {
     }
   }
 
-  /** This window's copy, else the newest that another window left and the server has not got. */
+  /** A copy that the server has not got, this window's or else the newest that another left (it is this window's from then on). */
   read(frames) {
-    const fits = (e) => e && Array.isArray(e.values) && e.values.length === frames;
+    const fits = (e) => Array.isArray(e?.values) && e.values.length === frames;
     const mine = this.#entry(this.key);
-    if (fits(mine)) return mine;
-    const left = Object.keys(localStorage).filter((k) => k.startsWith(`${this.prefix}/`)).map((k) => this.#entry(k));
-    return left.filter((e) => fits(e) && e.dirty).sort((a, b) => b.saved - a.saved)[0] ?? null;
+    if (fits(mine) && mine.dirty) return mine;
+    const left = Object.keys(localStorage).filter((k) => k.startsWith(`${this.prefix}/`) && k !== this.key).map((k) => [k, this.#entry(k)])
+      .filter(([, e]) => fits(e) && e.dirty).sort(([, a], [, b]) => b.saved - a.saved);
+    if (!left.length) return fits(mine) ? mine : null;
+    const [key, entry] = left[0];
+    if (this.write(entry)) localStorage.removeItem(key);
+    return entry;
   }
 
   #entry(key) {
@@ -65,8 +69,8 @@ export class DraftKeeper {
   #again = () => this.#tries && this.flush();
 
   /**
-   * `read()` returns {values, filled, base}. `onState(state, detail)`: empty, kept (in this browser), saving, saved, away (server does
-   * not answer), conflict (detail: the stored draft), refused (detail: why).
+   * `read()` returns {values, filled, base}. `onState(state, detail)`: done (the sketch is saved), kept (in this browser), unkept (nowhere
+   * yet), saving, saved, away (server does not answer), conflict (detail: the stored draft), refused (detail: why).
    */
   constructor({ episode, task, user, version, journal, read, onState }) {
     Object.assign(this, { path: episodePath(episode, "/draft"), task, user, version, journal, read, onState });
@@ -158,7 +162,7 @@ export class DraftKeeper {
     this.conflict = null;
     this.#tries = 0;
     this.journal.clear(values);
-    this.onState("empty");
+    this.onState("done");
   }
 
   /** Leaves the episode; what is not sent yet is sent, and stays in this browser if that fails. */

@@ -25,7 +25,8 @@ async function show(list) {
     fill(list, h("h2", {}, "Evaluations"), evaluations.length
       ? h("div", { class: "scroll" }, table(["", "Task", "Policies", "Conditions", "#Done", "Planned by", "Begun"], evaluations.map((e) => [
         h("a", { href: `#/evaluations/${e.evaluation_id}` }, e.open ? "Go on" : "Report"), e.task,
-        `${e.policies.join(", ")}${e.blind ? e.hidden ? " (blind)" : " (was blind)" : ""}`, e.conditions.join(", "), `${e.trials - e.open} of ${e.trials}`,
+        `${e.policies.join(", ")}${e.blind ? e.hidden ? " (blind)" : " (was blind)" : ""}`, e.conditions.join(", "),
+          `${e.trials - e.open} of ${e.trials}`,
         e.author, new Date(e.created / 1e6).toLocaleString()])))
       : emptyState("No evaluation yet", "Plan one below: every policy runs from the same starts."));
   } catch (error) {
@@ -47,7 +48,8 @@ class Plan {
         taskField(session.tasks, this.task, (task) => { this.task = task; this.#starts(); }),
         h("label", {}, "Episodes of each set", this.episodes), h("label", {}, "Seed of random starts and of the order", this.seed),
         this.sets, h("label", { class: "wide" }, "Policies", this.policies),
-        h("label", { class: "check" }, this.blind, "blind: shuffled, and named A, B, … until revealed"), h("button", { class: "main" }, "Plan")));
+        h("label", { class: "check" }, this.blind, "blind: shuffled, and named A, B, … until revealed"),
+          h("button", { class: "main" }, "Plan")));
     this.#starts();
   }
 
@@ -55,7 +57,8 @@ class Plan {
     if (!this.task) return fill(this.sets, h("p", { class: "quiet" }, "Write a task's name to see its starts."));
     try {
       const { sets } = await get("/api/evaluation_sets", { task: this.task });
-      const box = (name, text, on) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "set", value: name, checked: on }), text);
+      const box = (name, text, on) => h("label", { class: "check" },
+        h("input", { type: "checkbox", name: "set", value: name, checked: on }), text);
       fill(this.sets, h("div", { class: "quiet" }, "Starts"),
         Object.entries(sets).map(([name, starts]) => box(name, `${name} (${Object.keys(starts).length})`, true)),
         box("random", "random", Object.keys(sets).length === 0));

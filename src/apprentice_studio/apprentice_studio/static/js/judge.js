@@ -27,7 +27,8 @@ class JudgePage {
       this.load();
     } }, Object.entries(SOURCES).map(([name, [text]]) => h("option", { value: name, selected: name === source }, text)));
     fill(root, h("div", { class: "sketch" }, this.stage, h("aside", { class: "side" }, this.head, this.panel,
-      h("section", { "aria-label": "Episodes" }, h("h2", {}, "Episodes"), h("label", { class: "field" }, "Show", this.source), this.list))));
+      h("section", { "aria-label": "Episodes" }, h("h2", {}, "Episodes"), h("label", { class: "field" }, "Show", this.source),
+        this.list))));
   }
 
   async load() {
@@ -44,11 +45,14 @@ class JudgePage {
     const current = row.episode_id === this.id;
     return h("li", { class: current ? "current" : "", "data-id": row.episode_id },
       h("a", { href: `#/judge/${row.episode_id}`, "aria-current": current ? "true" : null }, thumbnail(row.episode_id),
-        h("span", { class: "queue-text" }, h("span", {}, `${row.source} · ${row.task}`), h("span", { class: "quiet" }, shortId(row.episode_id)), outcome(row.success))));
+        h("span", { class: "queue-text" }, h("span", {}, `${row.source} · ${row.task}`),
+          h("span", { class: "quiet" }, shortId(row.episode_id)), outcome(row.success))));
   }
 
   async open() {
-    if (!this.id) return fill(this.stage, emptyState("Choose an episode", "Those on the right wait for somebody's word. Controlled trials are under ", h("a", { href: "#/evaluations" }, "Evaluations"), "."));
+    if (!this.id) return fill(this.stage,
+      emptyState("Choose an episode", "Those on the right wait for somebody's word. Controlled trials are under ",
+        h("a", { href: "#/evaluations" }, "Evaluations"), "."));
     try {
       const detail = await get(episodePath(this.id));
       const curves = await get(episodePath(this.id, "/curves"), { task: detail.task });

@@ -14,17 +14,20 @@ export class JudgeEpisode {
   /** `onJudged(success)` after a word on success; `go(by)` opens another episode. */
   constructor({ detail, curves, session, go, onJudged }) {
     Object.assign(this, { detail, session, go, onJudged, cursor: 0, range: null });
-    this.player = new Player(detail.control_period || 0.1, () => this.#moveTo(this.cursor + 1), () => this.#playing());
+    this.player = new Player(detail.control_period, () => this.#moveTo(this.cursor + 1), () => this.#playing());
     this.legend = new Legend(curves.curves, "", () => this.plot.draw(), false);
     this.wall = new CameraWall(detail.episode_id, detail.cameras, detail.steps);
-    this.canvas = h("canvas", { class: "plot", tabindex: 0, role: "slider", "aria-label": "Frame under the cursor", "aria-valuemin": 0, "aria-valuemax": detail.steps });
+    this.canvas = h("canvas", { class: "plot", tabindex: 0, role: "slider", "aria-label": "Frame under the cursor", "aria-valuemin": 0,
+      "aria-valuemax": detail.steps });
     const actors = actorStretches(detail.actors).map((s) => ({ ...s, name: actorColour(s.actor) }));
     this.plot = new Plot(this.canvas, () => ({
-      last: detail.steps, curve: null, cursor: this.cursor, ghosts: this.legend.visible, actors, threshold: session.successThreshold, range: this.range,
+      last: detail.steps, curve: null, cursor: this.cursor, ghosts: this.legend.visible, actors, threshold: session.successThreshold,
+        range: this.range,
     }));
     this.readout = h("span", { class: "readout" });
     this.play = h("button", { onclick: () => this.player.toggle() }, "Play");
-    this.element = h("div", { class: "sketch-main" }, this.wall.element, h("div", { class: "status" }, this.readout, h("span", { class: "grow" }), actorLegend()), this.canvas,
+    this.element = h("div", { class: "sketch-main" }, this.wall.element,
+      h("div", { class: "status" }, this.readout, h("span", { class: "grow" }), actorLegend()), this.canvas,
       h("div", { class: "toolbar", role: "toolbar", "aria-label": "Playing" }, this.play, h("span", { class: "grow" }),
         h("button", { onclick: () => this.keys.help() }, "Keys"), h("button", { onclick: () => this.go(1) }, "Next")));
     this.panel = this.#panel();
@@ -144,7 +147,8 @@ export class JudgeEpisode {
 
   #history(annotations) {
     const shown = annotations.filter((a) => ["success", "note", "reward"].includes(a.kind)).toReversed();
-    fill(this.said, shown.length ? shown.map((a) => h("li", {}, h("span", {}, told(a)), h("span", { class: "quiet" }, ` ${a.author}, revision ${a.revision}`)))
+    fill(this.said, shown.length ? shown.map((a) => h("li", {}, h("span", {}, told(a)),
+      h("span", { class: "quiet" }, ` ${a.author}, revision ${a.revision}`)))
       : h("li", { class: "quiet" }, "Nothing beyond what was recorded."));
   }
 

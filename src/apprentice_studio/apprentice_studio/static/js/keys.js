@@ -42,6 +42,7 @@ const shown = (key) => key.split("+").map((k) => SHOWN[k] ?? (k || "+")).join(" 
 function dialog(title, table) {
   return h("dialog", { class: "help", "aria-label": title },
     h("h2", {}, title),
-    h("dl", {}, table.filter(([, what]) => what).map(([keys, what]) => h("div", {}, h("dt", {}, keys.map((k) => h("kbd", {}, shown(k)))), h("dd", {}, what)))),
+    h("dl", {}, table.filter(([, what]) => what).map(([keys, what]) => h("div", {}, h("dt", {}, keys.map((k) => h("kbd", {}, shown(k)))),
+      h("dd", {}, what)))),
     h("form", { method: "dialog" }, h("button", { class: "main" }, "Close")));
 }

@@ -12,7 +12,10 @@ export class Plot {
   #dark = matchMedia("(prefers-color-scheme: dark)");
   #redraw = () => this.draw();
 
-  /** `state()` returns {last: number of the last frame, curve, cursor, pen, ghosts: [{values, colour, dashed}], actors, threshold, erasing, range}. */
+  /**
+   * `state()` returns {last: number of the last frame, curve, cursor, pen, ghosts: [{values, colour, dashed}],
+   * actors: [{first, last, name: of a colour}], threshold, erasing, range: [first, last]}.
+   */
   constructor(canvas, state) {
     this.canvas = canvas;
     this.state = state;

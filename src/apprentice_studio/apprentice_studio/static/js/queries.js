@@ -10,14 +10,17 @@ export class QueryBox {
   constructor(onQuery, value = "") {
     this.onQuery = onQuery;
     this.input = h("input", {
-      class: "query", value, spellcheck: "false", autocomplete: "off", maxlength: 10000, placeholder: HELP, "aria-label": "Query over episodes",
+      class: "query", value, spellcheck: "false", autocomplete: "off", maxlength: 10000, placeholder: HELP,
+        "aria-label": "Query over episodes",
       "aria-describedby": "query-error",
     });
     this.names = h("select", { "aria-label": "Saved queries", onchange: () => this.#take() });
     this.error = h("p", { class: "query-error", id: "query-error", role: "alert", hidden: true });
     const form = h("form", { class: "query-form", onsubmit: (event) => { event.preventDefault(); this.ask(); } }, this.names, this.input,
-      h("button", { class: "main" }, "Show"), h("button", { type: "button", title: "Keep this query under a name", onclick: () => this.#save() }, "Save …"),
-      this.drop = h("button", { type: "button", title: "Forget the chosen name", disabled: true, onclick: () => this.#forget() }, "Forget"));
+      h("button", { class: "main" }, "Show"),
+        h("button", { type: "button", title: "Keep this query under a name", onclick: () => this.#save() }, "Save …"),
+      this.drop = h("button", { type: "button", title: "Forget the chosen name", disabled: true, onclick: () => this.#forget() },
+        "Forget"));
     this.element = h("div", { class: "query-box" }, form, this.error);
     this.known = {};
   }
@@ -44,7 +47,8 @@ export class QueryBox {
     } catch (error) {
       return notice(`Saved queries: ${error.message}`, "bad");
     }
-    fill(this.names, h("option", { value: "" }, "saved …"), Object.keys(this.known).sort().map((n) => h("option", { value: n, selected: n === selected }, n)));
+    fill(this.names, h("option", { value: "" }, "saved …"),
+      Object.keys(this.known).sort().map((n) => h("option", { value: n, selected: n === selected }, n)));
     this.drop.disabled = !this.names.value;
   }
 

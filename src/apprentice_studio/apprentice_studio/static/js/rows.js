@@ -12,7 +12,8 @@ export function outcome(success) {
 
 export function thumbnail(id, alt = "") {
   const image = h("img", { class: "thumbnail", src: episodePath(id, "/thumbnail.png"), alt, loading: "lazy", decoding: "async" });
-  image.addEventListener("error", () => image.replaceWith(h("span", { class: "thumbnail none", title: "no picture of this episode" }, "no picture")));
+  image.addEventListener("error",
+    () => image.replaceWith(h("span", { class: "thumbnail none", title: "no picture of this episode" }, "no picture")));
   return image;
 }
 

@@ -31,18 +31,21 @@ class SketchPage {
     this.stage = h("section", { class: "stage", "aria-label": "Episode" });
     this.head = h("div", { class: "sketch-head" });
     this.legend = h("div");
-    const field = taskField(this.session.tasks, this.task, (task) => { location.hash = this.id ? href(this.id, task) : `#/sketch?task=${encodeURIComponent(task)}`; });
+    const field = taskField(this.session.tasks, this.task,
+      (task) => { location.hash = this.id ? href(this.id, task) : `#/sketch?task=${encodeURIComponent(task)}`; });
     fill(root, h("div", { class: "sketch" }, this.stage, h("aside", { class: "side" }, field, this.head, this.legend, this.queue.element)));
   }
 
   async open() {
-    if (!this.task) return fill(this.stage, emptyState("No task yet", "The store has no episodes. Write a task's name, or record some with `apprentice collect`."));
+    if (!this.task) return fill(this.stage,
+      emptyState("No task yet", "The store has no episodes. Write a task's name, or record some with `apprentice collect`."));
     const queue = this.queue.load();
     if (this.id) return this.#show();
     await queue;
     const first = this.queue.episodes[0];
     if (first) location.replace(href(first.episode_id, this.task));
-    else fill(this.stage, emptyState("Nothing to sketch here", "Choose another source on the right, or take an episode from ", h("a", { href: "#/browse" }, "Browse"), "."));
+    else fill(this.stage, emptyState("Nothing to sketch here", "Choose another source on the right, or take an episode from ",
+      h("a", { href: "#/browse" }, "Browse"), "."));
   }
 
   async #show() {
@@ -51,7 +54,8 @@ class SketchPage {
         get(episodePath(this.id)), get(episodePath(this.id, "/curves"), { task: this.task, user: this.user }),
       ]);
       fill(this.head, h("div", {}, h("strong", {}, `${detail.source} · ${detail.task} `), outcome(detail.success)),
-        h("div", { class: "quiet" }, `${shortId(this.id)} · ${when(detail.started)} · `, h("a", { href: `#/judge/${this.id}` }, "Judge")), actorLegend());
+        h("div", { class: "quiet" }, `${shortId(this.id)} · ${when(detail.started)} · `, h("a", { href: `#/judge/${this.id}` }, "Judge")),
+          actorLegend());
       this.episode = new SketchEpisode({
         detail, curves, task: this.task, user: this.user, session: this.session, go: (direction) => this.#go(direction),
         onSaved: (id) => this.queue.mark(id),
@@ -67,7 +71,8 @@ class SketchPage {
   #go(direction) {
     const id = this.queue.neighbour(direction);
     if (id) location.hash = href(id, this.task);
-    else notice(direction > 0 ? "That was the last of the queue. Refresh it, or choose another source." : "This is the first of the queue.");
+    else notice(direction > 0 ? "That was the last of the queue. Refresh it, or choose another source."
+      : "This is the first of the queue.");
   }
 
   close() {

@@ -19,7 +19,7 @@ const pace = new Throughput();
 /** Of this window, over all episodes. */
 
 const STATES = {
-  empty: ["", ""],
+  done: ["sketch saved", "good"],
   kept: ["draft kept in this browser …", ""],
   unkept: ["draft not sent yet …", "warn"],
   saving: ["saving draft …", ""],
@@ -34,9 +34,9 @@ export class SketchEpisode {
   constructor({ detail, curves, task, user, session, go, onSaved }) {
     Object.assign(this, { detail, task, user, session, go, onSaved });
     this.frames = curves.steps + 1;
-    const period = detail.steps > 0 && detail.duration > 0 ? detail.duration / detail.steps : 0.1;
     this.editor = new SketchEditor({
-      frames: this.frames, period, onCursor: () => this.#moved(), onCurve: () => this.#changed(), onTools: () => this.#tools(),
+      frames: this.frames, period: detail.control_period, onCursor: () => this.#moved(), onCurve: () => this.#changed(),
+        onTools: () => this.#tools(),
     });
     const journal = new Journal(detail.episode_id, task, user);
     const start = startOf(curves, user, this.frames, journal.read(this.frames));
@@ -71,9 +71,11 @@ export class SketchEpisode {
     this.readout = h("span", { class: "readout" });
     this.done = h("span", { class: "readout" });
     this.draft = h("span", { class: "draft", role: "status" });
-    this.speed = h("span", { class: "pace", title: "Frames that got a value in this window, over the time in which you worked; pauses count 10 s at most" });
+    this.speed = h("span", { class: "pace",
+      title: "Frames that got a value in this window, over the time in which you worked; pauses count 10 s at most" });
     this.element = h("div", { class: "sketch-main" }, this.wall.element, this.question,
-      h("div", { class: "status" }, this.readout, this.done, this.draft, h("span", { class: "grow" }), this.speed), this.canvas, this.#toolbar());
+      h("div", { class: "status" }, this.readout, this.done, this.draft, h("span", { class: "grow" }), this.speed), this.canvas,
+        this.#toolbar());
     this.unbind = bindPointer(this.plot, this.editor);
     this.keys = bindKeys(this.#keyTable(), "Keys for sketching");
   }
@@ -87,14 +89,19 @@ export class SketchEpisode {
     this.buttons = {
       play: button("Play", "Play (Space)", () => e.play()),
       pen: button("Pen", "Draw along the cursor (D)", () => e.togglePen(), { "aria-pressed": "false" }),
-      eraser: button("Eraser", "The pointer and the pen erase (E); so does the right button", () => e.toggleEraser(), { "aria-pressed": "false" }),
+      eraser: button("Eraser", "The pointer and the pen erase (E); so does the right button", () => e.toggleEraser(),
+        { "aria-pressed": "false" }),
       undo: button("Undo", "Undo (U)", () => e.undo()),
       redo: button("Redo", "Redo (R)", () => e.redo()),
     };
-    this.pick = h("select", { "aria-label": "Speed", onchange: () => { e.player.speed = Number(this.pick.value); } },
+    this.pick = h("select", { "aria-label": "Speed", onchange: () => {
+      e.player.speed = Number(this.pick.value);
+      this.canvas.focus({ preventScroll: true });
+    } },
       SPEEDS.map((s) => h("option", { value: s, selected: s === 1 }, `${s}×`)));
     return h("div", { class: "toolbar", role: "toolbar", "aria-label": "Sketch tools" }, this.buttons.play, this.pick, this.buttons.pen,
-      this.buttons.eraser, this.buttons.undo, this.buttons.redo, button("Fill gaps", "Fill gaps by interpolation (F)", () => this.saver.fill()),
+      this.buttons.eraser, this.buttons.undo, this.buttons.redo,
+        button("Fill gaps", "Fill gaps by interpolation (F)", () => this.saver.fill()),
       button("Clear", "Erase the whole curve (Shift+Delete)", () => e.clear()), h("span", { class: "grow" }),
       button("Keys", "Keys (?)", () => this.keys.help()), button("Next", "Next episode (N)", () => this.go(1)),
       button("Save", "Save the sketch (Enter)", () => this.saver.save(), { class: "main" }));
@@ -141,6 +148,7 @@ export class SketchEpisode {
     this.#moved();
     this.#progress();
     if (start.origin === "draft") this.#draftState("saved");
+    if (start.origin === "sketch") this.#draftState("done");
     if (start.conflict) {
       this.keeper.conflict = start.conflict;
       this.keeper.dirty = true;
@@ -210,7 +218,7 @@ export class SketchEpisode {
   }
 
   async #saved(saved, values) {
-    this.legend.add({ kind: "sketch", user: this.user, revision: saved.revision, values }, this.user, "you, as saved now");
+    this.legend.saved({ kind: "sketch", user: this.user, revision: saved.revision, values }, this.user);
     this.legend.at(this.editor.cursor);
     this.plot.draw();
     this.onSaved(this.detail.episode_id);

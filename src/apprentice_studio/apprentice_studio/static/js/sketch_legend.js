@@ -15,11 +15,11 @@ export class Legend {
   }
 
   /** The own saved sketch is a ghost too: it shows what a redrawing changes. */
-  add(curve, user, label = "") {
+  add(curve, user) {
     const colour = ghostColour(this.ghosts.length);
     const model = curve.kind === "model";
-    const name = label || (model ? `model ${curve.model_id ?? ""}` : curve.user === user ? "you, as saved" : curve.user);
-    const ghost = { values: curve.values, colour, dashed: model, shown: true, name };
+    const name = model ? `model ${curve.model_id}` : curve.user === user ? "you, as saved" : curve.user;
+    const ghost = { values: curve.values, colour, dashed: model, shown: true, own: !model && curve.user === user };
     const box = h("input", { type: "checkbox", checked: true, onchange: () => {
       ghost.shown = box.checked;
       this.onChange();
@@ -28,8 +28,16 @@ export class Legend {
     ghost.value = h("span", { class: "quiet value" });
     this.ghosts.push(ghost);
     this.list.append(h("li", {}, h("label", { title: `revision ${curve.revision}` }, box,
-      h("span", { class: `swatch${model ? " dashed" : ""}`, style: { background: model ? "" : `var(${colour})`, borderColor: `var(${colour})` } }),
+      h("span", { class: `swatch${model ? " dashed" : ""}`,
+        style: { background: model ? "" : `var(${colour})`, borderColor: `var(${colour})` } }),
       h("span", { class: "name" }, name), ghost.value)));
+  }
+
+  /** The user's newest sketch; it takes the place of the one before. */
+  saved(curve, user) {
+    const own = this.ghosts.find((g) => g.own);
+    if (own) own.values = curve.values;
+    else this.add(curve, user);
   }
 
   get visible() {

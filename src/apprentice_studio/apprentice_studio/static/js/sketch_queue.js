@@ -30,7 +30,8 @@ export class SketchQueue {
     }, choice("queue-query"));
     this.list = h("ol", { class: "queue" });
     this.element = h("section", { "aria-label": "Queue" },
-      h("div", { class: "side-head" }, h("h2", {}, "Queue"), h("button", { class: "plain", title: "Load the queue again", onclick: () => this.load() }, "Refresh")),
+      h("div", { class: "side-head" }, h("h2", {}, "Queue"),
+        h("button", { class: "plain", title: "Load the queue again", onclick: () => this.load() }, "Refresh")),
       h("label", { class: "field" }, "From", this.mode), this.box.element, this.list);
   }
 
@@ -58,11 +59,14 @@ export class SketchQueue {
 
   #show() {
     if (!this.episodes.length) {
-      fill(this.list, emptyState("Nothing left here", `No episode of this kind that ${this.user} has not sketched for ${this.task}. Choose another source.`));
+      fill(this.list, emptyState("Nothing left here",
+        `No episode of this kind that ${this.user} has not sketched for ${this.task}. Choose another source.`));
       return;
     }
-    fill(this.list, this.episodes.map((row) => h("li", { class: row.episode_id === this.current ? "current" : "", "data-id": row.episode_id },
-      h("a", { href: this.href(row.episode_id), "aria-current": row.episode_id === this.current ? "true" : null }, thumbnail(row.episode_id),
+    fill(this.list, this.episodes.map((row) => h("li",
+      { class: row.episode_id === this.current ? "current" : "", "data-id": row.episode_id },
+      h("a", { href: this.href(row.episode_id), "aria-current": row.episode_id === this.current ? "true" : null },
+        thumbnail(row.episode_id),
         h("span", { class: "queue-text" }, h("span", {}, `${row.source} · ${row.task}`),
           h("span", { class: "quiet" }, `${shortId(row.episode_id)} · ${row.steps} steps`), outcome(row.success))))));
   }

@@ -20,6 +20,7 @@ export class SketchSaver {
     this.editor.finish();
     const gaps = this.editor.curve.gaps();
     if (gaps.length) return this.#refuse(gaps);
+    if (this.keeper.conflict) return this.#unresolved();
     this.#saving = true;
     try {
       return await this.#send();
@@ -48,9 +49,15 @@ export class SketchSaver {
     }
   }
 
+  #unresolved() {
+    notice("Not saved: choose first which of the two drafts goes on.", "warn");
+    return false;
+  }
+
   #refuse(gaps) {
     const n = count(gaps);
-    this.ask(h("span", {}, `Not saved: ${n} frame${n > 1 ? "s have" : " has"} no value yet (${spans(gaps.slice(0, 4))}${gaps.length > 4 ? ", …" : ""}).`),
+    const where = spans(gaps.slice(0, 4)) + (gaps.length > 4 ? ", …" : "");
+    this.ask(h("span", {}, `Not saved: ${n} frame${n > 1 ? "s have" : " has"} no value yet (${where}).`),
       h("button", { onclick: () => { this.ask(); this.editor.moveTo(gaps[0][0]); } }, "Go to the first"),
       h("button", { class: "main", onclick: () => this.fill() }, "Fill by interpolation"));
     return false;
@@ -72,7 +79,8 @@ export class SketchSaver {
     if (!stored) return notice(`Not saved: ${error.message}`, "bad");
     this.ask(h("span", {}, `Not saved: ${this.user} saved another sketch of this episode meanwhile (revision ${stored.revision}).`),
       h("button", { onclick: () => { this.base = stored.revision; this.editor.take(stored.values); this.ask(); } }, "Take the other one"),
-      h("button", { class: "main", onclick: () => { this.base = stored.revision; this.ask(); this.save(); } }, "Save mine as the newer one"));
+      h("button", { class: "main", onclick: () => { this.base = stored.revision; this.ask(); this.save(); } },
+        "Save mine as the newer one"));
   }
 
   async #newest() {

@@ -15,12 +15,14 @@ export function startOf(curves, user, frames, journal) {
   const version = draft?.version ?? 0;
   const begin = { filled: [], base: revision, version, unsent: false, conflict: null };
   if (journal?.dirty && !(draft && same(journal.values, draft.values))) {
-    const kept = { ...begin, values: journal.values, filled: journal.filled ?? [], base: journal.base, origin: "this browser", unsent: true };
+    const kept = { ...begin, values: journal.values, filled: journal.filled ?? [], base: journal.base, origin: "this browser",
+      unsent: true };
     return journal.version === version || !draft ? kept : { ...kept, conflict: draft };
   }
   if (draft) {
     const mine = journal?.version === version && same(journal.values, draft.values);
-    return { ...begin, values: draft.values, filled: mine ? journal.filled ?? [] : [], base: mine ? journal.base : revision, origin: "draft" };
+    return { ...begin, values: draft.values, filled: mine ? journal.filled ?? [] : [], base: mine ? journal.base : revision,
+      origin: "draft" };
   }
   if (own && own.values.length === frames) return { ...begin, values: own.values, origin: "sketch" };
   return { ...begin, values: new Array(frames).fill(null), origin: "nothing" };

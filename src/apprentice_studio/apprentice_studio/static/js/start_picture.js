@@ -12,7 +12,8 @@ export class StartPicture {
     this.path = (camera) => `/api/evaluation_sets/${part(task)}/${part(set)}/${part(start)}/overlay/${part(camera)}.png`;
     this.image = h("img", { alt: `Start ${set}/${start} as the camera sees it` });
     this.camera = h("select", { "aria-label": "Camera", onchange: () => this.#load() }, cameras.map((c) => h("option", { value: c }, c)));
-    this.none = h("p", { class: "quiet", hidden: true }, "No picture: this server runs without the simulator. The plan below holds the places.");
+    this.none = h("p", { class: "quiet", hidden: true },
+      "No picture: this server runs without the simulator. The plan below holds the places.");
     this.image.addEventListener("error", () => this.#seen(false));
     this.image.addEventListener("load", () => this.#seen(true));
     this.element = h("div", { class: "placing" }, this.camera, this.image, this.none, plan(place),
@@ -43,10 +44,13 @@ function plan(place) {
   const X = (y) => (y1 - y) * scale;
   const Y = (x) => (x1 - x) * scale;
   const lines = [];
-  for (let x = x0 + 0.1; x <= x1 + 1e-9; x += 0.1) lines.push(h("path", { class: "axis", d: `M0 ${Y(x)}H${X(y0)}` }), h("text", { x: 3, y: Y(x) + 10 }, `x ${x.toFixed(1)}`));
-  for (let y = y0 + 0.1; y < y1 - 1e-9; y += 0.1) lines.push(h("path", { class: "axis", d: `M${X(y)} 0V${Y(x0)}` }), h("text", { x: X(y) + 3, y: Y(x0) - 3 }, `y ${y.toFixed(1)}`));
+  for (let x = x0 + 0.1; x <= x1 + 1e-9; x += 0.1) lines.push(h("path", { class: "axis", d: `M0 ${Y(x)}H${X(y0)}` }),
+    h("text", { x: 3, y: Y(x) + 10 }, `x ${x.toFixed(1)}`));
+  for (let y = y0 + 0.1; y < y1 - 1e-9; y += 0.1) lines.push(h("path", { class: "axis", d: `M${X(y)} 0V${Y(x0)}` }),
+    h("text", { x: X(y) + 3, y: Y(x0) - 3 }, `y ${y.toFixed(1)}`));
   return h("svg", { viewBox: `0 0 ${X(y0)} ${Y(x0)}`, role: "img", "aria-label": "Plan of the start from above" }, lines,
     objects.map(([name, [x, y, , yaw]]) => h("g", { transform: `translate(${X(y)} ${Y(x)}) rotate(${(-yaw * 180) / Math.PI})` },
-      h("rect", { x: -20, y: -20, width: 40, height: 40, rx: 3, style: { fill: CSS.supports("color", name) ? name : "var(--accent)", opacity: 0.8 } }))),
+      h("rect", { x: -20, y: -20, width: 40, height: 40, rx: 3,
+        style: { fill: CSS.supports("color", name) ? name : "var(--accent)", opacity: 0.8 } }))),
     objects.map(([name, [x, y]]) => h("text", { x: X(y), y: Y(x) - 26, "text-anchor": "middle" }, name)));
 }

@@ -28,17 +28,20 @@ export async function mount(root, { query }) {
 
 function show(body, stats) {
   const total = stats.table.at(-1);
-  if (!total?.episodes) return fill(body, h("div", { class: "wide" }, emptyState("No episodes to count", "Record some, or widen the query.")));
+  if (!total?.episodes) return fill(body,
+    h("div", { class: "wide" }, emptyState("No episodes to count", "Record some, or widen the query.")));
   const rows = stats.table.slice(0, -1).filter((r) => r.episodes);
   const sketched = stats.sketches.reduce((n, s) => n + s.sketches, 0);
   fill(body,
     h("section", { class: "panel wide figures" }, figure(whole(total.episodes), "episodes"), figure(whole(total.steps), "steps"),
       figure(hours(total.hours), "hours"), figure(whole(sketched), "sketches"), figure(whole(stats.revision), "revision")),
-    panel("By task and type", table(["", "#Episodes", "#Steps", "#Hours"], stats.table.map((r) => [r.name, whole(r.episodes), whole(r.steps), hours(r.hours)])),
+    panel("By task and type", table(["", "#Episodes", "#Steps", "#Hours"],
+      stats.table.map((r) => [r.name, whole(r.episodes), whole(r.steps), hours(r.hours)])),
       h("p", { class: "quiet" }, "Rows overlap: a teleoperated episode also counts for its task.")),
     panel("Hours", bars(rows.map((r) => ({ name: r.name, value: r.hours, text: `${hours(r.hours)} h` })), "hours by task and type")),
     panel("By source", table(["Task", "Source", "Type", "#Episodes", "#Steps", "#Lost"], stats.groups.map((g) => [
-      g.task, g.source + (g.kind === "episode" ? "" : ` (${g.kind})`), TYPES[g.episode_type] ?? g.episode_type, whole(g.episodes), whole(g.steps), whole(g.lost)]))),
+      g.task, g.source + (g.kind === "episode" ? "" : ` (${g.kind})`), TYPES[g.episode_type] ?? g.episode_type, whole(g.episodes),
+        whole(g.steps), whole(g.lost)]))),
     panel("Sketches", stats.sketches.length
       ? table(["Task", "By", "#Episodes", "#Curves"], stats.sketches.map((s) => [s.task, s.user, whole(s.episodes), whole(s.sketches)]))
       : h("p", { class: "quiet" }, "Nobody has sketched yet.")),

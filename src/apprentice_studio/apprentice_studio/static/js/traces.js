@@ -66,6 +66,15 @@ export class LinePlot {
     this.redraw();
   }
 
+  /** What follows is another stretch: no line leads to it. */
+  cut() {
+    for (const s of this.series.values()) {
+      if (!s.x.length) continue;
+      s.x.push(s.x[s.x.length - 1]);
+      s.y.push(null);
+    }
+  }
+
   set(all) {
     this.series.clear();
     for (const [name, { x, y }] of Object.entries(all)) Object.assign(this.get(name), { x, y });
@@ -73,8 +82,7 @@ export class LinePlot {
   }
 
   newest(name) {
-    const y = this.series.get(name)?.y;
-    return y?.length ? y[y.length - 1] : null;
+    return this.series.get(name)?.y.findLast((v) => v !== null) ?? null;
   }
 
   redraw() {
@@ -95,7 +103,8 @@ export class LinePlot {
       }
     }
     if (y1 < y0) return null;
-    const room = Math.max(0.06 * (y1 - y0), (this.least - (y1 - y0)) / 2);
+    const least = Math.max(this.least, 1e-3 * Math.abs(y1));
+    const room = Math.max(0.06 * (y1 - y0), (least - (y1 - y0)) / 2);
     return { x0, x1: x1 > x0 ? x1 : x0 + 1, y0: y0 - room, y1: y1 + room };
   }
 

@@ -66,7 +66,7 @@ class WatchPage {
   }
 
   build() {
-    const canvas = (label) => h("canvas", { class: "plot", role: "img", "aria-label": label });
+    const canvas = (label) => h("canvas", { class: "trace", role: "img", "aria-label": label });
     this.parts = {
       state: h("strong", { role: "status", "aria-live": "polite" }), hint: h("span", { class: "quiet" }), cell: h("span", { class: "quiet" }),
       stop: h("button", { class: "estop", title: "Emergency stop (Shift+E)", onclick: () => this.stop() }, "Emergency stop"),
@@ -140,7 +140,9 @@ class WatchPage {
     });
   }
 
-  take_reward({ source, stamp, values }) {
+  take_reward({ source, episode, stamp, values }) {
+    if (episode !== this.rewarded) this.plots.reward.cut();
+    this.rewarded = episode;
     for (const [name, value] of Object.entries(values)) this.plots.reward.add(`${source}/${name}`, stamp, value);
   }
 

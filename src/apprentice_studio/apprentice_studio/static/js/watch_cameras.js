@@ -14,7 +14,7 @@ export class Cameras {
     if (!tile) {
       const canvas = h("canvas", { width: 128, height: 96, role: "img", "aria-label": `Camera ${name}` });
       const age = h("span", { class: "age" });
-      const figure = h("figure", { class: "camera", "data-camera": name }, canvas, h("figcaption", {}, h("span", {}, name), age));
+      const figure = h("figure", { class: "shot", "data-camera": name }, canvas, h("figcaption", {}, h("span", {}, name), age));
       tile = { canvas, age, figure, busy: false, waiting: null, shown: 0 };
       this.tiles.set(name, tile);
       fill(this.root, [...this.tiles.keys()].sort().map((n) => this.tiles.get(n).figure));

@@ -8,6 +8,9 @@ export function since(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
+/** s without ages, which come twice a second, after which nothing counts as live (ours). */
+const UNTOLD = 2.5;
+
 /** Ages as the node told them, plus the time since. */
 export class Ages {
   constructor() {
@@ -32,7 +35,9 @@ export class Ages {
   of(name) {
     const age = this.told?.ages[name];
     if (age === undefined) return { text: "no data", kind: "unknown" };
-    const now = age + (performance.now() - this.at) / 1000;
+    const untold = (performance.now() - this.at) / 1000;
+    const now = age + untold;
+    if (untold > UNTOLD) return { text: since(now), kind: "stale" };
     if (this.told.unheard.includes(name)) return { text: this.told.moving ? "never heard" : "waiting", kind: this.told.moving ? "stale" : "never" };
     const limit = this.told.limits[name] ?? (name === "safety/status" ? 2 : 5);
     const still = name !== "safety/status" && !this.told.moving;

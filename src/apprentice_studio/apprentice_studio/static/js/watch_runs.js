@@ -12,7 +12,7 @@ export class Runs {
   constructor(root) {
     this.metric = h("select", { "aria-label": "Metric", onchange: () => this.pick(this.metric.value) });
     this.list = h("ul", { class: "runs" });
-    this.canvas = h("canvas", { class: "plot", "aria-label": "Training curves", role: "img" });
+    this.canvas = h("canvas", { class: "trace", "aria-label": "Training curves", role: "img" });
     this.note = h("p", { class: "quiet" });
     fill(root, h("header", {}, h("h2", {}, "Training"), h("span", { class: "grow" }), this.metric), this.canvas, this.list, this.note);
     this.plot = new LinePlot(this.canvas, { xUnit: "updates", empty: "no training run yet" });
