@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,8 +27,9 @@ from apprentice_learning.rewards.delusions import DelusionFinder, sustained
 from apprentice_learning.rewards.relabel import Relabeller, relabel
 from apprentice_learning.rewards.reward_network import RewardNetwork
 from apprentice_learning.rewards.sketch_reward import SketchReward
+from apprentice_store import catalogue
 from apprentice_store.bag_reader import EpisodeReader
-from apprentice_store.predictions import Predictions
+from apprentice_store.predictions import CatalogueBusy, Predictions
 from apprentice_store.replay_cache import ReplayCache
 from apprentice_store.store import Store
 from apprentice_store.testing import child_environment, make_episode, make_spec
@@ -144,7 +146,7 @@ def test_a_kill_loses_only_what_was_being_scored_and_leaves_no_process(bags, tmp
     bundle, script = model(tmp_path), tmp_path / "script.py"
     script.write_text(KILLED)
     command = [sys.executable, str(script), str(data), str(bundle)]
-    done = subprocess.run(command, env=child_environment(), check=False, timeout=100, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=child_environment(), check=False, timeout=110, stdout=subprocess.PIPE, text=True)
     assert done.returncode == -signal.SIGKILL and len(scored(data, bundle)) == 3
     workers = [Path(f"/proc/{pid}/stat") for pid in done.stdout.split()]
     assert len(workers) == 2
@@ -158,6 +160,24 @@ def test_a_kill_loses_only_what_was_being_scored_and_leaves_no_process(bags, tmp
     assert not alive()
     result = relabel(data, "reach", bundle)
     assert (result.known, result.episodes) == (3, 2)
+    check(data, made, bundle)
+
+
+def test_a_locked_catalogue_is_told_and_loses_nothing(bags, tmp_path, monkeypatch):
+    data, made = bags
+    monkeypatch.setattr(catalogue, "BUSY_TIMEOUT", 0.05)
+    bundle, other = model(tmp_path), sqlite3.connect(data / "catalogue.sqlite", isolation_level=None)
+
+    def seize(done: int, total: int, result: object) -> None:
+        if done == 2:
+            other.execute("begin immediate")
+
+    with pytest.raises(CatalogueBusy, match=r"database is locked.*run it again"):
+        relabel(data, "reach", bundle, progress=seize)
+    other.execute("rollback")
+    other.close()
+    assert len(scored(data, bundle)) == 2
+    assert relabel(data, "reach", bundle).episodes == 3
     check(data, made, bundle)
 
 

@@ -200,8 +200,8 @@ def test_from_sketches_in_a_store_to_a_bundle_with_its_lineage(tmp_path, monkeyp
         add(made[0].episode_id, "reach", np.linspace(0, 0.5, 7), "u2")
         add(made[1].episode_id, "reach", np.linspace(0, 0.4, 8), "u1")  # drawn again: the newest counts
         pinned = add(made[1].episode_id, "other", np.zeros(8), "u1")
-        add(made[2].episode_id, "reach", np.zeros(9), "cid")  # after the revision
-        add(made[3].episode_id, "reach", np.zeros(3), "dan")  # and not a value for each frame
+        add(made[2].episode_id, "reach", np.zeros(9), "u3")  # after the revision
+        add(made[3].episode_id, "reach", np.zeros(3), "u4")  # and not a value for each frame
     small = config(members=2, steps=3, validation=0.25)
     result = train_reward(small, data, tmp_path / "run", revision=pinned)
     assert (result.sketches, result.episodes, result.revision, result.refused) == (5, 4, pinned, {})

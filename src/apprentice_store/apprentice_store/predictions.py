@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
@@ -26,6 +27,10 @@ FOLDER = "predicted"
 PREDICTED = "PREDICTED"
 """type of a curve that a model drew"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+class CatalogueBusy(ApprenticeError):
+    """Another process holds the catalogue for longer than we wait."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class Predictions:
     def add(self, row: EpisodeRow, task: str, model_id: str, values: np.ndarray) -> int:
         """Writes the file, then the row that names it, so a kill in between leaves an episode without prediction and no half one.
 
-        values: [frames, members] in [0, 1]. Returns the new revision. ApprenticeError for other shapes or numbers.
+        values: [frames, members] in [0, 1]. Returns the new revision. ApprenticeError for other shapes or numbers, CatalogueBusy when
+        another process does not let go of the catalogue.
         """
         if values.ndim != 2 or len(values) != row.steps + 1 or not values.shape[1]:
             raise ApprenticeError(f"episode {row.episode_id}: predictions of shape {values.shape} for {row.steps + 1} frames")
@@ -71,7 +77,11 @@ class Predictions:
         digest = hashlib.sha256(staging.read_bytes()).hexdigest()
         staging.replace(path)
         said = {"file": file, "frames": len(values), "bag": row.hash, "sha256": digest}
-        return self.store.catalogue.annotate(row.episode_id, KIND, task, said, author=model_id)
+        try:
+            return self.store.catalogue.annotate(row.episode_id, KIND, task, said, author=model_id)
+        except OperationalError as error:
+            why = " ".join(str(error.orig).split())
+            raise CatalogueBusy(f"catalogue: {why}: nothing is lost, but {row.episode_id} is not noted as scored; run it again") from error
 
     def of(self, task: str, model_id: str, revision: int | None = None) -> dict[str, Prediction]:
         """By episode id, the newest that this model said for the task, at most up to `revision`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from apprentice_learning.rewards.engines import Engine, make_engine
 from apprentice_learning.rewards.scoring import Job
 from apprentice_store.cached_frames import CachedFrames, cached_frames
 from apprentice_store.catalogue import EpisodeRow
-from apprentice_store.predictions import Predictions
+from apprentice_store.predictions import CatalogueBusy, Predictions
 from apprentice_store.store import Store
 
+log = logging.getLogger(__name__)
 EPISODES = "kind = 'episode'"
 """of any task and age; resets are nobody's task"""
 WATCH_PERIOD = 2.0
@@ -75,7 +77,7 @@ class Relabeller:
         return [r for r in missing if r.episode_id not in self.result.skipped]
 
     def once(self, engine: Engine, progress: Progress = lambda done, total, result: None) -> RelabelResult:
-        """Scores all that is due."""
+        """Scores all that is due. CatalogueBusy when another process holds the catalogue; what was written before stays."""
         begun, spent = time.monotonic(), self.result.wall_s
         rows = {r.episode_id: r for r in self.due()}
         cached = cached_frames(self.store, rows.values(), self.inputs)
@@ -88,6 +90,8 @@ class Relabeller:
                 self.predictions.add(row, self.task, self.result.model_id, scored.values)
                 self.result.episodes += 1
                 self.result.frames += len(scored.values)
+            except CatalogueBusy:
+                raise
             except ApprenticeError as error:
                 self.result.skipped[scored.episode_id] = str(error)
             self.result.wall_s = spent + time.monotonic() - begun
@@ -106,8 +110,11 @@ class Relabeller:
         while not self.stopped:
             revision = self.store.catalogue.revision
             if revision != seen:
-                self.once(engine, progress)
-                seen = revision if self.store.catalogue.revision == revision else -1
+                try:
+                    self.once(engine, progress)
+                    seen = revision if self.store.catalogue.revision == revision else -1
+                except CatalogueBusy as error:
+                    log.warning("%s", error)
             self._stop.wait(period)
         self.result.stopped = True
         return self.result
