@@ -377,8 +377,10 @@ class EpisodeNode(ApprenticeNode):
             reason = f"metadata: {error}"
         if not reason and self._estop:
             reason = f"e-stop latched ({self._estop}); call reset_estop"
-        starts = [f"{a}/{b}" for a, group in load_task(self.settings["task"]).starts.items() for b in group]
-        if not reason and request.initial_state and request.initial_state not in starts:
+        sets = load_task(self.settings["task"]).starts
+        starts = [f"{a}/{b}" for a, group in sets.items() for b in group]
+        varied = request.initial_state in sets and request.seed >= 0
+        if not reason and request.initial_state and not varied and request.initial_state not in starts:
             reason = f"initial_state {request.initial_state!r} is unknown; known: {', '.join(starts) or 'none'}"
         if reason:
             self._refusal = reason
