@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from std_msgs.msg import String
@@ -22,7 +19,6 @@ from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.streams import JointNames
-from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.msg import (
     Action,
     Applied,
@@ -44,11 +40,11 @@ from apprentice_runtime.ros_convert import (
     action_from_msg,
     applied_from_msg,
     event_to_msg,
-    read_metadata,
     reward_from_msg,
     step_to_msg,
     tick_to_msg,
 )
+from apprentice_runtime.ros_episode_server import EpisodeServer
 from apprentice_runtime.ros_readiness import Readiness
 from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, take_raw
 from apprentice_runtime.tick import EventData, StepData, TickPlan
@@ -84,8 +80,6 @@ class EpisodeNode(ApprenticeNode):
         self._spec: CellSpec | None = None
         self._taps: StreamTaps | None = None
         self._gate: ObservationGate | None = None
-        self._handle: ServerGoalHandle | None = None
-        self._done: Future | None = None
         self._estop = ""
         run = RunRules(self._lockstep, cell.timing.control_period, s["answer_timeout"], s["arm_timeout"], s["patience"])
         rules = MachineRules(
@@ -113,10 +107,7 @@ class EpisodeNode(ApprenticeNode):
         self._tare = self.create_client(Trigger, "tare")
         self.create_service(EndEpisode, "end_episode", self._on_end)
         self.create_service(Trigger, "confirm_reset", self._on_confirm)
-        self._server = ActionServer(
-            self, RunEpisode, "run_episode", execute_callback=self._execute, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=self._on_cancel,
-        )
+        self._server = EpisodeServer(self, self._machine, task, tuple(s["sources"]), self._blocked)
         self._look = self.steady_timer(POLL, self._pump)
         self._look.cancel()
         self._beat = None if self._lockstep else self.steady_timer(run.period, self._tick_now)
@@ -224,8 +215,8 @@ class EpisodeNode(ApprenticeNode):
         plan = run.observed(stamp, parts, missing, now)
         if plan.stale:
             self._tell("sensor_stale", plan.step_id, f"stale or absent: {', '.join(plan.stale)}", stamp)
-        if self._handle is not None and plan.step % 10 == 0:
-            self._feedback()
+        if plan.step % 10 == 0:
+            self._server.feedback()
         self._machine.advance()
 
     def _poll(self) -> None:
@@ -298,7 +289,9 @@ class EpisodeNode(ApprenticeNode):
             self._missing.publish(TickMissing(step_id=0, reason="nobody drives"))
 
     def fresh(self) -> None:
-        if self._gate:
+        if self._gate and self._taps:
+            # What waits in the queues is old too.
+            self._taps.drain()
             self._gate.require_newer()
 
     def settled(self) -> bool:
@@ -321,38 +314,25 @@ class EpisodeNode(ApprenticeNode):
             return f"{self._profile.arm_joints[int(error.argmax())]} is {error.max():.3f} rad from home"
         return f"the arm still moves at {speed:.3f} rad/s" if speed > self.settings["still_speed"] else ""
 
+    def _blocked(self) -> str:
+        return f"e-stop latched ({self._estop}); call reset_estop" if self._estop else ""
+
     def not_ready(self, goal: Goal) -> str:
         if self._spec is None:
             return "no cell_spec: is arm_node running?"
-        if self._estop:
-            return f"e-stop latched ({self._estop}); call reset_estop"
+        if blocked := self._blocked():
+            return blocked
         lacking = self._readiness.lacks(goal, [s.topic for s in self._spec.streams])
-        if self._lockstep and self._readiness.newcomers:
-            # What the standing world showed before they came, they have not seen.
+        if self._lockstep and (lacking or self._readiness.newcomers):
+            # What the standing world showed before all were there, some have not seen.
             self.fresh()
         return lacking
 
     def phase(self, phase: str) -> None:
-        self._feedback()
+        self._server.feedback()
 
     def finished(self, result: EpisodeResult) -> None:
-        handle, done = self._handle, self._done
-        self._handle = self._done = None
-        if handle is None or done is None:
-            return
-        message = RunEpisode.Result(
-            episode_id=result.episode_id, path=result.path, success=result.success, terminated=result.terminated,
-            truncated=result.truncated, reason=result.reason, steps=result.steps, lost=result.lost, message=result.message,
-        )
-        if handle.is_cancel_requested:
-            handle.canceled()
-        elif result.ok:
-            handle.succeed()
-        else:
-            handle.abort()
-            self.get_logger().error(f"run_episode: {result.message}")
-        done.set_result(message)
-        self.wake()
+        self._server.finished(result)
 
     def _tell(self, code: str, step_id: int, text: str, stamp: int) -> None:
         run = self._machine.run
@@ -362,51 +342,7 @@ class EpisodeNode(ApprenticeNode):
         event.header.stamp = to_time(stamp)
         self._safety.publish(event)
 
-    # run_episode
-
-    def _goal(self, request: RunEpisode.Goal) -> Goal:
-        return Goal(
-            request.task, request.source, request.reset_mode, request.initial_state, None if request.seed < 0 else request.seed,
-            request.steps, request.end_on_success, request.record, request.continues, tuple(request.tags), read_metadata(request.metadata),
-        )
-
-    def _on_goal(self, request: RunEpisode.Goal) -> GoalResponse:
-        try:
-            reason = self._machine.refusal(self._goal(request), (self.settings["task"],), tuple(self.settings["sources"]))
-        except (ValueError, json.JSONDecodeError) as error:
-            reason = f"metadata: {error}"
-        if not reason and self._estop:
-            reason = f"e-stop latched ({self._estop}); call reset_estop"
-        sets = load_task(self.settings["task"]).starts
-        starts = [f"{a}/{b}" for a, group in sets.items() for b in group]
-        varied = request.initial_state in sets and request.seed >= 0
-        if not reason and request.initial_state and not varied and request.initial_state not in starts:
-            reason = f"initial_state {request.initial_state!r} is unknown; known: {', '.join(starts) or 'none'}"
-        if reason:
-            self._refusal = reason
-            self.get_logger().error(f"run_episode refused: {reason}")
-            return GoalResponse.REJECT
-        return GoalResponse.ACCEPT
-
-    def _on_accepted(self, handle: ServerGoalHandle) -> None:
-        self._handle, self._done = handle, Future()
-        handle.execute()
-        self._machine.start(self._goal(handle.request), time.monotonic())
-
-    async def _execute(self, handle: ServerGoalHandle) -> RunEpisode.Result:
-        done = self._done
-        return await done if done is not None else RunEpisode.Result(message="the episode ended before it began")
-
-    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        self._machine.cancel()
-        return CancelResponse.ACCEPT
-
-    def _feedback(self) -> None:
-        run = self._machine.run
-        if self._handle is not None and self._handle.is_active:
-            self._handle.publish_feedback(RunEpisode.Feedback(
-                episode_id=run.context.episode_id if run else "", step=run.steps if run else 0, phase=self._machine.current_phase
-            ))
+    # services
 
     def _on_end(self, request: EndEpisode.Request, response: EndEpisode.Response) -> EndEpisode.Response:
         response.ok = self._machine.cancel(request.reason or "operator", request.success)
