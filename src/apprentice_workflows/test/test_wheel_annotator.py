@@ -20,7 +20,7 @@ def test_only_successful_frames_lie_in_the_band(seed: int) -> None:
     curve, success = _episode()
     values = draw(curve, success, np.random.default_rng(seed))
     assert values.dtype == np.float32 and values.shape == curve.shape and np.isfinite(values).all()
-    assert 0.0 <= values.min() and values.max() <= 1.0
+    assert values.min() >= 0.0 and values.max() <= 1.0
     np.testing.assert_array_equal(values >= SUCCESS_BAND, success)
 
 

@@ -82,6 +82,8 @@ def start(plan: PolicyPlan, data: Path, where: str, folder: Path) -> Run:
     ]
     if plan.steps:
         command += ["--steps", str(plan.steps)]
+    if plan.seed >= 0:
+        command += ["--seed", str(plan.seed)]
     with (folder / "train.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -94,13 +96,19 @@ def start(plan: PolicyPlan, data: Path, where: str, folder: Path) -> Run:
     return Run(plan, folder, plan.steps or load_train_config(plan.config).steps, process)
 
 
-def train_all(plans: Sequence[PolicyPlan], data: Path, where: str, out: Path) -> None:
-    """Trains what has no bundle yet, all at once; ApprenticeError with the log's end when one fails. Ctrl-C leaves checkpoints."""
-    runs = [start(p, data, where, out / p.name) for p in plans if not (out / p.name / BUNDLE / "bundle.json").is_file()]
+def train_all(plans: Sequence[PolicyPlan], data: Path, where: str, out: Path, parallel: int = 0) -> None:
+    """Trains what has no bundle yet, `parallel` at once (0: all); ApprenticeError with the log's end when one fails. Ctrl-C leaves
+    checkpoints."""
+    waiting = [p for p in plans if not (out / p.name / BUNDLE / "bundle.json").is_file()]
+    runs: list[Run] = []
     try:
         with bars() as progress:
-            tasks = {id(r): progress.add_task(f"train {r.plan.name}", total=r.steps, note="reading bags") for r in runs}
-            while any(r.process.poll() is None for r in runs):
+            tasks = {}
+            while waiting or any(r.process.poll() is None for r in runs):
+                while waiting and (not parallel or sum(r.process.poll() is None for r in runs) < parallel):
+                    run = start(waiting[0], data, where, out / waiting.pop(0).name)
+                    runs.append(run)
+                    tasks[id(run)] = progress.add_task(f"train {run.plan.name}", total=run.steps, note="reading bags")
                 for run in runs:
                     _show(run, progress, tasks[id(run)])
                     _raise_if_failed(run)

@@ -98,7 +98,8 @@ def load_wheel(name: str) -> WheelConfig:
     """config/wheels/<name>.yaml, or a path; ConfigError when a field is wrong, or disagrees with the task that it names."""
     config = load_yaml(config_path("wheels", name), WheelConfig)
     task = config.task_config()
-    for field, chosen, known in (("cameras", config.cameras, (*task.cameras, *task.record_cameras)), ("proprio", config.proprio, task.proprio)):
+    read = {"cameras": (config.cameras, (*task.cameras, *task.record_cameras)), "proprio": (config.proprio, task.proprio)}
+    for field, (chosen, known) in read.items():
         unknown = [c for c in chosen if c not in known]
         if unknown:
             raise ConfigError(config.name, field, f"task {task.name} does not record {unknown[0]!r}; it records: {', '.join(known)}")
