@@ -7,7 +7,7 @@ import sys
 import typer
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, store, train
+from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, store, train, wheel
 
 app = typer.Typer(
     name="apprentice",
@@ -22,6 +22,7 @@ app = typer.Typer(
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app.command("demo")(demo.demo)
+app.command("wheel")(wheel.wheel)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
 app.command("train")(train.train)

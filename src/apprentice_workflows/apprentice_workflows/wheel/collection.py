@@ -6,7 +6,7 @@ from typing import Any
 
 from apprentice_core.cell import EpisodeRequest
 from apprentice_core.errors import ApprenticeError
-from apprentice_workflows.episodes import Tally, seeded_starts
+from apprentice_workflows.episodes import Tally, finished, seeded_starts
 from apprentice_workflows.wheel.context import DEMO_SEED, OTHER_SEED, WATCHER_SEED, WheelContext
 from apprentice_workflows.wheel.rig import WATCHER, WATCHER_TASK, Operator
 
@@ -20,9 +20,16 @@ def demonstration_inputs(c: WheelContext, turn: int) -> dict[str, Any]:
 
 
 def collect_demonstrations(c: WheelContext, turn: int) -> dict[str, Any]:
-    """Step A. The failed ones are kept and labelled (spec 000 line 12). The same in every turn, so that only the first has work to do."""
-    tally = _operator_episodes(c, c.task, c.numbers.demonstrations, DEMO_SEED, c.tag(1, "A", DEMO), (DEMO,))
-    return _counts(tally) | {"failed": [r.episode_id for r in tally.refs if not r.success]}
+    """Step A. The failed ones are kept and labelled (spec 000 line 12). The same in every turn, so that only the first has work to do.
+
+    Demonstrations that a person gave (`apprentice collect -s teleop --tag demo`) count; the scripted operator gives the rest.
+    """
+    tag = c.tag(1, "A", DEMO)
+    given = c.rig.tally("people", finished(c.store, f"({c.config.datasets.demos}) and not tag = '{tag}'"))
+    wanted = max(0, c.numbers.demonstrations - len(given.refs))
+    scripted = _operator_episodes(c, c.task, wanted, DEMO_SEED, tag, (DEMO,))
+    tally = Tally("demonstrations", [*given.refs, *scripted.refs])
+    return _counts(tally) | {"given_by_people": len(given.refs), "failed": [r.episode_id for r in tally.refs if not r.success]}
 
 
 def _operator_episodes(c: WheelContext, task: str, count: int, seed: int, tag: str, tags: tuple[str, ...]) -> Tally:
@@ -56,7 +63,7 @@ def fill_store(c: WheelContext, turn: int) -> dict[str, Any]:
     if not report.ok:
         raise ApprenticeError(f"{c.store.folder}: the store check found something wrong; `apprentice store check` says what")
     manifest = c.store.manifest(c.config.datasets.all)
-    on_task = c.store.manifest(c.config.datasets.on_task, revision=manifest.revision)
+    on_task = c.store.manifest(c.config.datasets.on_task_query, revision=manifest.revision)
     rows = c.store.catalogue.episodes(c.config.datasets.all, revision=manifest.revision)
     return {
         "random_watcher": _counts(watched), "other_tasks": {k: _counts(v) for k, v in others.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -14,12 +15,21 @@ SketchMode = Literal["demos", "agent", "random_watcher", "delusions", "other_tas
 """where episodes to sketch are drawn from; the modes of Studio's queue (spec 000 line 39)"""
 
 
+Ablation = Literal["", "task_only", "without_random_watcher", "scalar_critic"]
+"""what an agent's training leaves out (spec 000 section 5: claims Q1 to Q3); empty: the full method"""
+
+
 class Datasets(Strict):
     """Queries over the store (apprentice_store.query). Evaluation episodes stay out of training (ours): they judge it."""
 
     all: str = Field("kind = 'episode' and not tag = 'evaluate'", description="paper: the whole store")
-    on_task: str = Field(description="paper: the 25 % of each batch")
-    demos: str = Field("tag = 'demo'", description="the task's demonstrations")
+    on_task: tuple[str, ...] = Field(min_length=1, description="paper: episodes of these tasks are the 25 % of each batch")
+    demos: str = Field(description="the task's demonstrations, whoever gave them")
+
+    @property
+    def on_task_query(self) -> str:
+        tasks = ", ".join(f"'{t}'" for t in self.on_task)
+        return f"({self.all}) and task in ({tasks})"
 
 
 class AgentPlan(Strict):
@@ -28,6 +38,11 @@ class AgentPlan(Strict):
     config: str = Field(description="config/learning/<name>.yaml")
     seeds: tuple[int, ...] = (0,)
     steps: int = Field(0, ge=0, description="updates; 0: the config's")
+    ablation: Ablation = Field("", description="paper: none")
+
+    @property
+    def label(self) -> str:
+        return f"{Path(self.config).stem}_{self.ablation}" if self.ablation else Path(self.config).stem
 
     @model_validator(mode="after")
     def _seeds(self) -> AgentPlan:
@@ -39,7 +54,7 @@ class AgentPlan(Strict):
 class RewardPlan(Strict):
     """The reward model of a preset."""
 
-    config: str = Field(description="config/learning/<name>.yaml of the reward model")
+    config: str = Field(description="config/rewards/<name>.yaml")
     steps: int = Field(0, ge=0, description="updates; 0: the config's")
     members: int = Field(1, ge=1, le=10, description="ours (spec 000 section 8: 3); their disagreement serves the delusion search")
 

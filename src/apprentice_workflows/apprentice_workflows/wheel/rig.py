@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, ResetRequest
+from apprentice_core.cell import ActionSource, Cell, EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.store import Store
@@ -40,12 +40,16 @@ class Rig:
         self.store, self.cell, self.nodes = store, cell, nodes
         self.logs = logs or store.folder.parent / "logs"
         self._process: CellProcess | None = None
+        self._runners: dict[Path, ActionSource] = {}
 
     @contextmanager
     def open(self, task: str, operator: Operator = Operator()) -> Iterator[Cell]:
         """The cell set up for `task`, its operator under the name `operator_name(task)`, random_watcher beside it."""
-        with self._over_ros(task, operator) if self.nodes else self._in_process(task, operator) as cell:
-            yield cell
+        try:
+            with self._over_ros(task, operator) if self.nodes else self._in_process(task, operator) as cell:
+                yield cell
+        finally:
+            self._runners.clear()
 
     @staticmethod
     def operator_name(task: str) -> str:
@@ -93,9 +97,11 @@ class Rig:
         from apprentice_sim.sim_cell import SimCell
 
         assert isinstance(cell, SimCell)
-        runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY)
-        runner.check(cell.spec.observation)
-        cell.sources[POLICY] = runner
+        if bundle not in self._runners:
+            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY)
+            runner.check(cell.spec.observation)
+            self._runners[bundle] = runner
+        cell.sources[POLICY] = self._runners[bundle]
 
     def missing(self, where: str, starts: Sequence[ResetRequest]) -> tuple[list[EpisodeRow], list[ResetRequest]]:
         """(episodes of these starts that are recorded already, starts still to run)."""
@@ -107,20 +113,22 @@ class Rig:
         """What became of recorded episodes."""
         return Tally(name, [ref_of(r, self.store.folder) for r in rows])
 
+    def verify(self, ref: EpisodeRef, name: str) -> None:
+        """ApprenticeError when the nodes failed meanwhile, or the episode could not be run."""
+        if self._process is not None:
+            self._process.check()
+        if not ref.episode_id:
+            raise ApprenticeError(f"{name}: an episode could not be run: {ref.reason}")
+
     def record(
-        self, cell: Cell, name: str, where: str, starts: Sequence[ResetRequest], request: EpisodeRequest,
-        each: Callable[[EpisodeRef], None] = lambda ref: None,
+        self, cell: Cell, name: str, where: str, starts: Sequence[ResetRequest], request: EpisodeRequest
     ) -> Tally:
         """Runs what is missing of `starts`; `where` finds what is there. ApprenticeError when an episode cannot be run."""
         rows, todo = self.missing(where, starts)
         tally = self.tally(name, rows)
         with episode_progress(name, len(starts), tally) as shown:
             for ref in run_episodes(cell, todo, request):
-                if self._process is not None:
-                    self._process.check()
-                if not ref.episode_id:
-                    raise ApprenticeError(f"{name}: an episode could not be run: {ref.reason}")
+                self.verify(ref, name)
                 tally.refs.append(ref)
-                each(ref)
                 shown()
         return tally
