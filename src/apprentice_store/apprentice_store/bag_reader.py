@@ -139,13 +139,13 @@ class EpisodeReader:
         self.parts = [{p.stream: p for p in s} for s in (*(s.parts for s in self.steps), last)]
         self.tick_stamps = np.array([*(stamp_ns(s.stamp) for s in self.steps), stamp], dtype=np.int64)
 
-    def _by_stamp(self, topic: str) -> dict[int, memoryview]:
+    def by_stamp(self, topic: str) -> dict[int, memoryview]:
         msgtype = self.types.get(self.prefix + topic, "")
         stamps = ((m.first_stamp(msgtype, c), c) for c in self.topics.get(self.prefix + topic, ()))
         return {s: c for s, c in stamps if s is not None}
 
     def _has_parts(self, parts: list[Any]) -> bool:
-        return all(stamp_ns(p.stamp) in self._by_stamp(p.topic) for p in parts)
+        return all(stamp_ns(p.stamp) in self.by_stamp(p.topic) for p in parts)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class EpisodeReader:
             if any(not 0 < s <= MAX_SIDE for s in a.shape) or rows * int(np.prod(a.shape)) * 8 > MAX_ARRAYS:
                 raise BagError(f"{a.name}: shape {a.shape} is too large")
         out = {a.name: np.empty((rows, *a.shape), a.dtype) for a in wanted}
-        extract, by_stamp, previous = extractor(stream, self.robot), self._by_stamp(stream.topic), None
+        extract, by_stamp, previous = extractor(stream, self.robot), self.by_stamp(stream.topic), None
         if self.types.get(self.prefix + stream.topic, stream.type) != stream.type:
             raise BagError(f"{stream.topic} is not a {stream.type}")
         for row, parts in enumerate(self.parts):
@@ -256,7 +256,7 @@ class EpisodeReader:
                 raise KeyError(f"{stream.name} at {stamp}, named by step {row}")
             message = deserialise(stream.type, by_stamp[stamp])
             if stream.name.startswith("camera/"):
-                _check_png(message.data, wanted[0])
+                check_png(message.data, wanted[0])
             arrays = extract(message)
             for a in wanted:
                 if arrays[a.name].shape != a.shape or arrays[a.name].dtype != a.dtype:
@@ -281,7 +281,7 @@ class EpisodeReader:
         return out
 
     def _privileged(self) -> dict[str, np.ndarray]:
-        by_stamp = self._by_stamp(m.OBJECTS_TOPIC)
+        by_stamp = self.by_stamp(m.OBJECTS_TOPIC)
         if not by_stamp or self.types[self.prefix + m.OBJECTS_TOPIC] != m.OBJECTS:
             return {}
         stamps = np.array(sorted(by_stamp), np.int64)
@@ -293,7 +293,7 @@ class EpisodeReader:
         return {k: np.stack([d[k] for d in decoded]) for k in decoded[0]}
 
 
-def _check_png(data: np.ndarray, spec: ArraySpec) -> None:
+def check_png(data: np.ndarray, spec: ArraySpec) -> None:
     """Refuses an image whose header claims other sizes before a decoder makes room for them."""
     head = bytes(data[:24])
     if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from apprentice_store.query import parse_where, success_at
 BUSY_TIMEOUT = 10.0
 """seconds to wait for another writer (ours)"""
 URL_VARIABLE = "APPRENTICE_STORE"
+SKETCH = "REWARD_SKETCH"
+"""type of a reward sequence that a person drew (spec 000 section 2.5)"""
 _SCHEMA_LOCK = 0x61707072
 
 
@@ -116,9 +118,13 @@ class Catalogue:
             raise ApprenticeError(f"catalogue {make_url(self.url).render_as_string()}: {_reason(error)}") from error
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._writer.begin() as connection:
+    def transaction(self, writes: bool = False) -> Iterator[Connection]:
+        """One transaction on the catalogue's database, for the store's own modules beside this one."""
+        with (self._writer if writes else self._engine).begin() as connection:
             yield connection
+
+    def _write(self) -> AbstractContextManager[Connection]:
+        return self.transaction(writes=True)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -153,9 +159,9 @@ class Catalogue:
 
     def episodes(
         self, where: str | None = None, limit: int | None = None, newest_first: bool = False, hidden: bool = False,
-        revision: int | None = None,
+        revision: int | None = None, offset: int = 0,
     ) -> list[EpisodeRow]:
-        """Rows that fulfil `where` (see query.py), in order of their start.
+        """Rows that fulfil `where` (see query.py), in order of their start, from the `offset`th on.
 
         `hidden`: hidden ones too (also where the text names `hidden`). `revision`: those that fulfilled it then, with the success of then.
         """
@@ -164,7 +170,7 @@ class Catalogue:
         names = [f.name for f in fields(EpisodeRow)]
         columns = [success_at(revision) if n == "success" and revision is not None else s.episodes.c[n] for n in names]
         with self._engine.begin() as c:
-            rows = c.execute(query.with_only_columns(*columns).limit(limit)).all()
+            rows = c.execute(query.with_only_columns(*columns).limit(limit).offset(offset or None)).all()
         return [EpisodeRow(*r) for r in rows]
 
     def count(self, where: str | None = None) -> int:
@@ -183,9 +189,10 @@ class Catalogue:
         c.execute(update(s.revision).values(value=s.revision.c.value + 1))
         return int(c.execute(select(s.revision.c.value)).scalar_one())
 
-    def _annotate(
+    def insert_annotation(
         self, c: Connection, episode_id: str, kind: str, name: str, value: Any, author: str, created: int | None = None
     ) -> int:
+        """Appends an annotation inside a writing transaction; returns its revision."""
         number = self._next_revision(c)
         c.execute(insert(s.annotation_log).values(
             revision=number, episode_id=episode_id, kind=kind, name=name, value=json.dumps(value), author=author,
@@ -194,7 +201,7 @@ class Catalogue:
         return number
 
     def _tag(self, c: Connection, episode_id: str, tag: str, present: bool, author: str, created: int | None = None) -> int:
-        number = self._annotate(c, episode_id, "tag", tag, present, author, created)
+        number = self.insert_annotation(c, episode_id, "tag", tag, present, author, created)
         row = (s.episode_tags.c.episode_id == episode_id) & (s.episode_tags.c.tag == tag)
         if not present:
             c.execute(delete(s.episode_tags).where(row))
@@ -222,20 +229,33 @@ class Catalogue:
         self._known(episode_id)
         with self._write() as c:
             if kind == "success":
-                c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=value))
-            return self._annotate(c, episode_id, kind, name, value, author)
+                return self.judge_success(c, episode_id, value, author, name)
+            return self.insert_annotation(c, episode_id, kind, name, value, author)
 
-    def add_reward_sequence(self, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = "REWARD_SKETCH") -> int:
+    def judge_success(
+        self, c: Connection, episode_id: str, success: bool | None, author: str, name: str = "", created: int | None = None
+    ) -> int:
+        """A judgement inside a writing transaction: annotation and row alike; returns its revision."""
+        c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=success))
+        return self.insert_annotation(c, episode_id, "success", name, success, author, created)
+
+    def add_reward_sequence(self, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH) -> int:
         """One float32 a frame (spec 000 section 2.5); several an episode are welcome. Returns the new revision."""
         self._known(episode_id)
-        sequence = new_episode_id()
         with self._write() as c:
-            number = self._annotate(c, episode_id, "reward_sequence", task, sequence, user)
-            c.execute(insert(s.reward_sequences).values(
-                episode_id=episode_id, sequence_id=sequence, task=task, type=kind, user=user, revision=number,
-                values=np.ascontiguousarray(values, dtype="<f4").tobytes(),
-            ))
-        return number
+            return self.insert_sequence(c, episode_id, task, values, user, kind)[1]
+
+    def insert_sequence(
+        self, c: Connection, episode_id: str, task: str, values: np.ndarray, user: str, kind: str = SKETCH
+    ) -> tuple[str, int]:
+        """(sequence id, revision) of a reward sequence added inside a writing transaction."""
+        sequence = new_episode_id()
+        number = self.insert_annotation(c, episode_id, "reward_sequence", task, sequence, user)
+        c.execute(insert(s.reward_sequences).values(
+            episode_id=episode_id, sequence_id=sequence, task=task, type=kind, user=user, revision=number,
+            values=np.ascontiguousarray(values, dtype="<f4").tobytes(),
+        ))
+        return sequence, number
 
     def reward_sequences(
         self, episode_id: str, task: str | None = None, revision: int | None = None
@@ -272,9 +292,10 @@ class Catalogue:
                 if a.kind == "tag":
                     self._tag(c, episode_id, a.name, bool(a.value), a.author, a.created)
                     continue
-                number = self._annotate(c, episode_id, a.kind, a.name, a.value, a.author, a.created)
                 if a.kind == "success":
-                    c.execute(update(s.episodes).where(s.episodes.c.episode_id == episode_id).values(success=a.value))
+                    self.judge_success(c, episode_id, a.value, a.author, a.name, a.created)
+                    continue
+                number = self.insert_annotation(c, episode_id, a.kind, a.name, a.value, a.author, a.created)
                 if a.kind == "reward_sequence" and a.value in sequences:
                     c.execute(insert(s.reward_sequences).values({**sequences[a.value], "revision": number}))
         return len(new)
@@ -306,16 +327,39 @@ class Catalogue:
         present: dict[str, bool] = {a.name: bool(a.value) for a in self.annotations(episode_id, revision) if a.kind == "tag"}
         return sorted(n for n, p in present.items() if p)
 
-    def totals(self) -> list[dict[str, Any]]:
-        """Episodes, steps and hours by task and source (spec 000 line 31), without the hidden ones."""
+    def tags_of_many(self, episode_ids: Sequence[str]) -> dict[str, list[str]]:
+        """The present tags of those of the episodes that have any, sorted."""
+        t = s.episode_tags.c
+        query = select(t.episode_id, t.tag).where(t.episode_id.in_(episode_ids)).order_by(t.tag)
+        out: dict[str, list[str]] = {}
+        with self._engine.begin() as c:
+            for episode_id, tag in c.execute(query):
+                out.setdefault(episode_id, []).append(tag)
+        return out
+
+    def totals(self, by: Sequence[str] = ("task", "source", "kind"), where: str | None = None) -> list[dict[str, Any]]:
+        """Episodes, steps, seconds and lost observations by columns (spec 000 line 31), without the hidden ones."""
         e = s.episodes.c
+        groups = [e[name] for name in by]
         query = (
-            select(e.task, e.source, e.kind, func.count(), func.sum(e.steps), func.sum(e.duration), func.sum(e.lost))
-            .where(parse_where(None)).group_by(e.task, e.source, e.kind).order_by(e.task, e.source, e.kind)
+            select(*groups, func.count(), func.sum(e.steps), func.sum(e.duration), func.sum(e.lost))
+            .where(parse_where(where)).group_by(*groups).order_by(*groups)
+        )
+        names, n = (*by, "episodes", "steps", "seconds", "lost"), len(by)
+        with self._engine.begin() as c:
+            found = [(*r[:n], int(r[n]), int(r[n + 1]), float(r[n + 2]), int(r[n + 3])) for r in c.execute(query)]
+        return [dict(zip(names, r, strict=True)) for r in found]
+
+    def sketch_totals(self, where: str | None = None) -> list[dict[str, Any]]:
+        """Sketched episodes and curves by task and user, of all but the hidden episodes."""
+        t = s.reward_sequences.c
+        query = (
+            select(t.task, t.user, func.count(t.episode_id.distinct()), func.count()).select_from(s.reward_sequences)
+            .join(s.episodes, s.episodes.c.episode_id == t.episode_id).where(parse_where(where) & (t.type == SKETCH))
+            .group_by(t.task, t.user).order_by(t.task, t.user)
         )
         with self._engine.begin() as c:
-            names = ("task", "source", "kind", "episodes", "steps", "seconds", "lost")
-            return [dict(zip(names, (*r[:3], int(r[3]), int(r[4]), float(r[5]), int(r[6])), strict=True)) for r in c.execute(query)]
+            return [dict(zip(("task", "user", "episodes", "sketches"), r, strict=True)) for r in c.execute(query)]
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:

@@ -95,5 +95,53 @@ commits = Table(
 """Since which revision an episode is there, and how it was judged while recording: what a past revision needs. Rows of catalogues that
 are older than this table have none; they count as there from the beginning."""
 
+drafts = Table(
+    "SketchDrafts",
+    metadata,
+    Column("EpisodeId", String(26), ForeignKey("Episodes.episode_id"), key="episode_id", primary_key=True),
+    Column("RewardTaskId", String(200), key="task", primary_key=True),
+    Column("User", String(200), key="user", primary_key=True),
+    Column("Version", BigInteger, key="version", nullable=False),
+    Column("Revision", BigInteger, key="revision", nullable=False),
+    Column("Values", LargeBinary, key="values", nullable=False),
+)
+"""A curve while it is drawn: float32, NaN where nothing was drawn yet. `Revision` is the catalogue's when it was saved: a sketch of the
+same user with a later one has taken the draft up."""
+
+saved_queries = Table(
+    "SavedQueries",
+    metadata,
+    Column("Name", String(200), key="name", primary_key=True),
+    Column("Where", Text, key="where", nullable=False),
+)
+
+evaluations = Table(
+    "Evaluations",
+    metadata,
+    Column("EvaluationId", String(26), key="evaluation_id", primary_key=True),
+    Column("TaskId", String(200), key="task", nullable=False, index=True),
+    Column("Plan", Text, key="plan", nullable=False),
+    Column("Author", String(200), key="author", nullable=False),
+    Column("Created", BigInteger, key="created", nullable=False),
+    Column("Revealed", BigInteger, key="revealed"),
+)
+"""A controlled evaluation (spec 000 section 2.13): `Plan` is JSON, with the trials in their order. Revealed: when (ns), of a blind one."""
+
+evaluation_results = Table(
+    "EvaluationResults",
+    metadata,
+    Column("Number", Integer, key="number", primary_key=True, autoincrement=True),
+    Column("EvaluationId", String(26), ForeignKey("Evaluations.evaluation_id"), key="evaluation_id", nullable=False, index=True),
+    Column("Trial", Integer, key="trial", nullable=False),
+    Column("PolicyId", String(200), key="policy", nullable=False),
+    Column("StartId", String(200), key="start", nullable=False),
+    Column("Success", Boolean, key="success"),
+    Column("Note", Text, key="note", nullable=False),
+    Column("User", String(200), key="user", nullable=False),
+    Column("EpisodeId", String(26), key="episode_id", nullable=False),
+    Column("Created", BigInteger, key="created", nullable=False),
+)
+"""Append-only: of several results of a trial the last one holds."""
+
 revision = Table("Revision", metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False))
 """One row. Raised inside the transaction of every commit and annotation, so that revisions become visible in order on every database."""

@@ -10,9 +10,9 @@ from typing import Any
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.config import TaskConfig
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.statistics import Proportion
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.store import Store
-from apprentice_workflows.statistics import Proportion
 
 COLLECTION_SEED = 1
 EVALUATION_SEED = 1_000_000

@@ -13,11 +13,11 @@ from apprentice_core.bundle import bundle_id, read_manifest
 from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.config import TaskConfig
 from apprentice_core.errors import BagError
+from apprentice_core.statistics import percentile
 from apprentice_store.store import Store
 from apprentice_workflows.cells import POLICY
 from apprentice_workflows.cli.progress import bars
 from apprentice_workflows.episodes import EVALUATION_SEED, Tally, finished, named_starts, run_episodes
-from apprentice_workflows.statistics import percentile
 from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.rig import Rig
 

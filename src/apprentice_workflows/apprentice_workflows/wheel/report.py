@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.statistics import wilson
 from apprentice_workflows.demo.pictures import camera_strip, curve_plot, line_plot, rate_plot
 from apprentice_workflows.demo.training import metric_curves
 from apprentice_workflows.pages import render
-from apprentice_workflows.statistics import wilson
 from apprentice_workflows.wheel import evaluation
 from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.state import STEPS, TITLES

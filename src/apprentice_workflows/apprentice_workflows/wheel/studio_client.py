@@ -82,6 +82,7 @@ class StudioClient:
 def local_studio(store: Store) -> Iterator[str]:
     """Studio over `store` in a thread of this process, on a free port of this machine alone; its base URL."""
     import uvicorn
+
     from apprentice_studio.app import create_app
 
     with socket.socket() as listener:

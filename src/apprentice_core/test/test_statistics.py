@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apprentice_workflows.statistics import percentile, wilson
+from apprentice_core.statistics import percentile, wilson
 
 
 @pytest.mark.parametrize(

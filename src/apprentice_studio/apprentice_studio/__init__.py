@@ -1,0 +1,1 @@
+"""Studio: browse, sketch, judge and watch in a browser."""

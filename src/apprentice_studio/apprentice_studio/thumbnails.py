@@ -1,0 +1,68 @@
+"""Small pictures of episodes, made once and kept beside the store's cache; the folder may be deleted at any time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from apprentice_core.errors import BagError
+from apprentice_core.images import decode_png, encode_png, to_record_size
+from apprentice_store.frames import EpisodeFrames
+from apprentice_studio.bags import BagCache
+from apprentice_studio.problems import NotFound
+
+HEIGHT = 72
+"""pixels at most, by an integer box filter (ours)"""
+DEPTH_RANGE = 2000
+"""millimetres shown as white (ours)"""
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """Depth in millimetres, uint16 [H, W], as grey uint8 [H, W]: black is near or unknown, white is 2 m and more."""
+    return (np.minimum(image, DEPTH_RANGE).astype(np.uint32) * 255 // DEPTH_RANGE).astype(np.uint8)
+
+
+def viewable(png: bytes) -> np.ndarray:
+    """A recorded frame as an image that a screen can show; ValueError when it is none."""
+    image = decode_png(png)
+    return grey(image) if image.dtype == np.uint16 else image
+
+
+class Thumbnails:
+    """One PNG an episode: the middle frame of its first colour camera."""
+
+    def __init__(self, folder: Path, bags: BagCache):
+        self.folder, self.bags = folder, bags
+
+    def get(self, episode_id: str) -> bytes:
+        """PNG bytes; NotFound without a camera, BagError for a damaged bag."""
+        bag = self.bags.path(episode_id)
+        path = self.folder / f"{episode_id}.png"
+        try:
+            # A repaired bag is another one of the same name.
+            if path.stat().st_mtime_ns >= bag.stat().st_mtime_ns:
+                return path.read_bytes()
+        except FileNotFoundError:
+            pass
+        png = self._make(self.bags.get(episode_id), episode_id)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        staging = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        staging.write_bytes(png)
+        staging.replace(path)
+        return png
+
+    @staticmethod
+    def _make(frames: EpisodeFrames, episode_id: str) -> bytes:
+        if not frames.cameras:
+            raise NotFound(f"{episode_id}: was recorded without a camera")
+        camera = min(frames.cameras, key=lambda n: (frames.is_depth(n), n))
+        try:
+            image = viewable(frames.png(camera, frames.frames // 2))
+        except ValueError as error:
+            raise BagError(f"{episode_id}: {camera}: {error}") from error
+        factor = -(-image.shape[0] // HEIGHT)
+        size = (max(1, image.shape[0] // factor), max(1, image.shape[1] // factor))
+        return encode_png(to_record_size(image, size), level=6)
