@@ -13,15 +13,16 @@ from apprentice_core.bundle import ArraySpecModel, BundleManifest, bundle_id, re
 from apprentice_core.errors import BundleError, ConfigError
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.networks.observation import NetworkConfig
-from apprentice_learning.networks.policies import PolicyNetwork
+from apprentice_learning.networks.policies import PolicyNetwork, RecurrentPolicy
 
-POLICY_NETWORK = "gaussian_policy/1"
-"""changes whenever the same description would build another network"""
+POLICY_NETWORK, RECURRENT_POLICY = "gaussian_policy/1", "recurrent_policy/1"
+"""change whenever the same description would build another network"""
+MAX_RESET_PERIOD = 1_000_000
 
 
 def write_policy(
     folder: Path,
-    network: PolicyNetwork,
+    network: PolicyNetwork | RecurrentPolicy,
     *,
     name: str,
     algorithm: str,
@@ -45,28 +46,47 @@ def write_policy(
         action_space_hash=action_space_hash,
         control_period=control_period,
         assumed_latency=assumed_latency,
-        network={"type": POLICY_NETWORK, "actions": network.actions, "config": network.config.model_dump(mode="json")},
+        network=_description(network),
         config=dict(config or {}),
         lineage=dict(lineage or {}),
     )
 
 
-def read_policy(folder: Path) -> tuple[BundleManifest, PolicyNetwork, str]:
+def _description(network: PolicyNetwork | RecurrentPolicy) -> dict[str, Any]:
+    shared = {"actions": network.actions, "config": network.config.model_dump(mode="json")}
+    if isinstance(network, RecurrentPolicy):
+        return {"type": RECURRENT_POLICY, **shared, "state_reset_period": network.state_reset_period}
+    return {"type": POLICY_NETWORK, **shared}
+
+
+def _build(
+    description: Mapping[str, Any], specs: tuple[ArraySpec, ...], actions: int, config: NetworkConfig, where: Path
+) -> PolicyNetwork | RecurrentPolicy:
+    if description["type"] == POLICY_NETWORK:
+        return PolicyNetwork(specs, actions, config)
+    period = description.get("state_reset_period")
+    if not isinstance(period, int) or not 0 <= period <= MAX_RESET_PERIOD:
+        raise BundleError(f"{where}: network.state_reset_period: {period!r} is not a number of steps")
+    return RecurrentPolicy(specs, actions, config, period)
+
+
+def read_policy(folder: Path) -> tuple[BundleManifest, PolicyNetwork | RecurrentPolicy, str]:
     """(manifest, network in evaluation mode, bundle id); BundleError names the file and the field that is wrong."""
     manifest, tensors = read_bundle(folder)
     where = folder / "bundle.json"
     if manifest.kind != "policy":
         raise BundleError(f"{where}: kind: is {manifest.kind!r}, not 'policy'")
     description = manifest.network
-    if description.get("type") != POLICY_NETWORK:
-        raise BundleError(f"{where}: network.type: {description.get('type')!r} is unknown; this release reads {POLICY_NETWORK!r}")
+    known = (POLICY_NETWORK, RECURRENT_POLICY)
+    if description.get("type") not in known:
+        raise BundleError(f"{where}: network.type: {description.get('type')!r} is unknown; this release reads {', '.join(known)}")
     actions = description.get("actions")
     if not isinstance(actions, int) or not 0 < actions <= 128:
         raise BundleError(f"{where}: network.actions: {actions!r} is not a number of actions")
     try:
         config = NetworkConfig.model_validate(description.get("config"))
         specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in manifest.observation)
-        network = PolicyNetwork(specs, actions, config)
+        network = _build(description, specs, actions, config, where)
     except ValidationError as error:
         first = error.errors()[0]
         raise BundleError(f"{where}: network.config.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

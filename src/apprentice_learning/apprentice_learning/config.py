@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 
 from apprentice_core.config import Strict, load_yaml
+from apprentice_core.errors import ApprenticeError
 from apprentice_core.paths import config_path
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.algorithms.bc import BC, BCConfig
+from apprentice_learning.algorithms.d4pg import D4PG, D4PGConfig
 from apprentice_learning.algorithms.iql import IQL, IQLConfig
 from apprentice_learning.algorithms.learner import Learner
-from apprentice_learning.data.view import ViewConfig
+from apprentice_learning.data.sampler import Sampler
+from apprentice_learning.data.sequences import SequenceSampler
+from apprentice_learning.data.view import View, ViewConfig
 from apprentice_learning.networks.observation import NetworkConfig
 
 
@@ -31,14 +36,23 @@ class IQLLearner(Strict):
     settings: IQLConfig = IQLConfig()
 
 
+class D4PGLearner(Strict):
+    """`learner:` of a run of recurrent distributional DDPG."""
+
+    algorithm: Literal["d4pg"]
+    settings: D4PGConfig = D4PGConfig()
+
+
 class TrainConfig(Strict):
     """One training run."""
 
     name: str
     seed: int = Field(0, ge=0)
     steps: int = Field(ge=1, description="updates")
-    batch: int = Field(256, ge=1, description="released code")
-    learner: Annotated[BCLearner | IQLLearner, Field(discriminator="algorithm")]
+    batch: int = Field(256, ge=1, description="transitions: released code; sequences of a recurrent learner: 64, ours")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="ours; auto: the GPU where there is one. To the bit only on the CPU")
+    threads: int = Field(1, ge=1, description="ours: of torch on the CPU; another number may change the last bits")
+    learner: Annotated[BCLearner | IQLLearner | D4PGLearner, Field(discriminator="algorithm")]
     phase: str = Field("offline", description="which phase of the learner")
     network: NetworkConfig
     view: ViewConfig
@@ -60,4 +74,21 @@ def make_learner(config: TrainConfig, specs: Sequence[ArraySpec], actions: int) 
     """The learner with fresh networks; the caller seeds torch first."""
     if isinstance(config.learner, BCLearner):
         return BC(specs, actions, config.network, config.learner.settings)
+    if isinstance(config.learner, D4PGLearner):
+        return D4PG(specs, actions, config.network, config.learner.settings)
     return IQL(specs, actions, config.network, config.learner.settings)
+
+
+def make_sampler(config: TrainConfig, view: View, learner: Learner) -> Sampler:
+    """Transitions, or sequences for a recurrent learner."""
+    inputs, reduction = learner.policy().inputs, config.network.image_reduction
+    if learner.sequence:
+        return SequenceSampler(view, inputs, config.batch, config.seed, learner.sequence, config.random_shift, reduction)
+    return Sampler(view, inputs, config.batch, config.seed, learner.needs_next, config.random_shift, reduction)
+
+
+def make_device(config: TrainConfig) -> torch.device:
+    """ApprenticeError when a GPU is asked for and there is none."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ApprenticeError(f"{config.name}: device: cuda, but torch sees no GPU; use auto or cpu")
+    return torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")

@@ -12,6 +12,7 @@ from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import BundleError
 from apprentice_core.spaces import ActionSpace, ArraySpec, Observation
 from apprentice_learning.bundles import read_policy
+from apprentice_learning.data.columns import TRACKED
 
 
 class PolicyRunner:
@@ -19,12 +20,17 @@ class PolicyRunner:
     `SourceAction.noise`, so that the record tells the policy's answer from what was added to it.
 
     `exploration_noise`: std of Gaussian noise in [-1, 1] units, ours 0 (spec 000 section 8 uses 0.1 to gather data); an
-    episode's metadata may set `exploration_noise` for itself. Everything is allocated once; act() takes one thread.
+    episode's metadata may set `exploration_noise` for itself. A recurrent policy's state is zero at the start of each episode, and
+    goes on with every observation, whoever drives. Inputs are allocated once; act() takes one thread.
+
+    `allow_tracked`: take a bundle that reads `tracked/` columns and feed it from the privileged channel. Only what runs a simulation
+    for an experiment sets it; anywhere else such a bundle is refused.
     """
 
-    needs_privileged = False
-
-    def __init__(self, bundle: Path | str, action_space: ActionSpace | None = None, exploration_noise: float = 0.0, name: str = "policy"):
+    def __init__(
+        self, bundle: Path | str, action_space: ActionSpace | None = None, exploration_noise: float = 0.0, name: str = "policy",
+        allow_tracked: bool = False,
+    ):
         """Raises BundleError when the bundle is malformed, or was trained for another action space than the cell's."""
         torch.set_num_threads(1)
         self.name = name
@@ -38,17 +44,25 @@ class PolicyRunner:
             raise BundleError(f"{bundle}: network.actions: {self.network.actions}, the cell takes {action_space.size}")
         self.exploration_noise = exploration_noise
         self.specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in self.manifest.observation)
-        self._std = self.network.head.log_std.detach().exp().numpy().copy()
+        self.needs_privileged = any(s.name.startswith(TRACKED) for s in self.specs)
+        if self.needs_privileged and not allow_tracked:
+            raise BundleError(
+                f"{bundle}: observation: reads tracked object poses, which only the low-dimensional experiments in simulation may do"
+            )
+        self._std = self.network.std.numpy().copy()
         self._input = {s.name: torch.zeros((1, *s.shape), dtype=_torch_dtype(s)) for s in self.specs}
         self._arrays = {n: t.numpy()[0] for n, t in self._input.items()}
         self._generator = np.random.default_rng(0)
         self._sample, self._noise = False, exploration_noise
+        self._start = self._state = self.network.initial_state(1)
+        self._steps = 0
+        self._seen: Observation | None = None
         with torch.inference_mode():
-            self.network(self._input)  # the first call of a network chooses its kernels, and is slow
+            self.network.step(self._input, self._start)  # the first call of a network chooses its kernels, and is slow
 
-    def check(self, specs: tuple[ArraySpec, ...]) -> None:
-        """BundleError when a cell with these observation arrays cannot feed the policy."""
-        known = {s.name: s for s in specs}
+    def check(self, specs: tuple[ArraySpec, ...], privileged: tuple[ArraySpec, ...] = ()) -> None:
+        """BundleError when a cell with these observation (and privileged) arrays cannot feed the policy."""
+        known = {s.name: s for s in specs} | {TRACKED + s.name: s for s in privileged}
         for spec in self.specs:
             have = known.get(spec.name)
             if have is None or have.shape != spec.shape or have.dtype != spec.dtype:
@@ -60,21 +74,34 @@ class PolicyRunner:
         self._generator = np.random.default_rng([abs(seed), 3])
         self._sample = not context.deterministic
         self._noise = float(context.metadata.get("exploration_noise", self.exploration_noise))
+        self._state, self._steps, self._seen = self._start, 0, None
 
     def act(self, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None = None) -> SourceAction:
         """Observation -> float32 [A] in [-1, 1]. ValueError names an array of the wrong form; a NaN gives zeros and fault 'nan'."""
+        values = self._advance(observation, privileged)
+        if not np.isfinite(values).all():
+            return SourceAction(np.zeros(self.network.actions, dtype=np.float32), fault="nan")
+        return SourceAction(values, noise=self._draw())
+
+    def _advance(self, observation: Observation, privileged: dict[str, np.ndarray] | None) -> np.ndarray:
+        """One step of the network. A state that is not finite is not kept: one bad observation must not spoil the rest of an episode."""
         for spec in self.specs:
-            array = observation.get(spec.name)
+            tracked = spec.name.startswith(TRACKED)
+            array = (privileged or {}).get(spec.name.removeprefix(TRACKED)) if tracked else observation.get(spec.name)
             if array is None:
                 raise ValueError(f"observation lacks {spec.name}")
             if array.shape != spec.shape or array.dtype != spec.dtype:
                 raise ValueError(f"{spec.name}: {array.dtype} {array.shape}, the policy reads {spec.dtype} {spec.shape}")
             np.copyto(self._arrays[spec.name], array)
+        period = self.network.state_reset_period
+        state = self._start if period and self._steps % period == 0 else self._state
         with torch.inference_mode():
-            values = self.network(self._input)[0].numpy().copy()
-        if not np.isfinite(values).all():
-            return SourceAction(np.zeros(self.network.actions, dtype=np.float32), fault="nan")
-        return SourceAction(values, noise=self._draw())
+            mean, after = self.network.step(self._input, state)
+        values = mean[0].numpy().copy()
+        self._state = after if all(bool(torch.isfinite(s).all()) for s in after) else state
+        self._steps += 1
+        self._seen = observation
+        return values
 
     def _draw(self) -> np.ndarray | None:
         if not self._sample and not self._noise:
@@ -87,7 +114,10 @@ class PolicyRunner:
         return noise.astype(np.float32)
 
     def observe(self, observation: Observation, executed: np.ndarray) -> None:
-        """Someone else drove this step. Feed-forward policies keep no memory, so nothing changes."""
+        """Someone else drove this step. A recurrent state moves on with the observation, unless `act` was asked about it already.
+        One on tracked poses stands still: nobody else drives where it may run."""
+        if self._state and observation is not self._seen and not self.needs_privileged:
+            self._advance(observation, None)
 
 
 def _torch_dtype(spec: ArraySpec) -> torch.dtype:

@@ -37,7 +37,7 @@ def train(
     with Store(store_path) as store:
         names = (*config.network.cameras, *config.network.proprio)
         with bar("reading bags") as read:
-            columns = StoreColumns.open(store, where, names, lambda done, total: read(done, total, {}))
+            columns = StoreColumns.open(store, where, names, lambda done, total: read(done, total, {}), config.network.image_reduction)
     trainer = Trainer(config, columns, folder)
     if resume:
         trainer.resume()

@@ -18,12 +18,11 @@ import torch
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
-from apprentice_learning.config import TrainConfig, make_learner
+from apprentice_learning.config import TrainConfig, make_device, make_learner, make_sampler
 from apprentice_learning.data.columns import Columns, observation_specs
-from apprentice_learning.data.sampler import Sampler
 from apprentice_learning.data.view import View
 
-LEARNER, RNG = "learner.", "torch_rng"
+LEARNER, RNG, CUDA_RNG = "learner.", "torch_rng", "cuda_rng"
 
 ProgressCallback = Callable[[int, int, dict[str, float]], None]
 """(step, steps, newest metrics)"""
@@ -71,18 +70,20 @@ class Trainer:
     """Owns learner, view, sampler and the random state of one run in `folder`.
 
     The random state is torch's global generator (logit noise, dropout) and the sampler's; both are seeded from
-    `config.seed` and kept in checkpoints. One torch thread.
+    `config.seed` and kept in checkpoints. A GPU works on its own, so there the next batch
+    is gathered while it learns from the present one.
     """
 
     def __init__(self, config: TrainConfig, columns: Columns, folder: Path):
-        torch.set_num_threads(1)
-        self.config, self.folder = config, folder
+        torch.set_num_threads(config.threads)
+        self.config, self.folder, self.device = config, folder, make_device(config)
         torch.manual_seed(config.seed)
         self.view = View(columns, config.view, config.seed)
         self.learner = make_learner(config, observation_specs(columns), self.view.action.shape[1])
         self.learner.set_phase(config.phase)
-        inputs = self.learner.policy().inputs
-        self.sampler = Sampler(self.view, inputs, config.batch, config.seed, self.learner.needs_next, config.random_shift)
+        for module in self.learner.modules.values():
+            module.to(self.device)
+        self.sampler = make_sampler(config, self.view, self.learner)
         self.step = 0
         self._fit_normaliser(columns)
         self._stop = threading.Event()
@@ -90,7 +91,7 @@ class Trainer:
     @property
     def config_hash(self) -> str:
         """Of all that decides the numbers; `steps` may grow between runs, logging and checkpoints do not matter."""
-        fields = self.config.model_dump(mode="json", exclude={"steps", "log_every", "checkpoint_every", "keep_checkpoints", "name"})
+        fields = self.config.model_dump(mode="json", exclude={"steps", "log_every", "checkpoint_every", "keep_checkpoints", "name", "device", "threads"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def _fit_normaliser(self, columns: Columns) -> None:
@@ -105,6 +106,8 @@ class Trainer:
 
     def save(self) -> Path:
         tensors = {LEARNER + k: v for k, v in self.learner.state_dict().items()} | {RNG: torch.get_rng_state()}
+        if self.device.type == "cuda":
+            tensors[CUDA_RNG] = torch.cuda.get_rng_state(self.device)
         facts = {"config_hash": self.config_hash, "sampler": self.sampler.state}
         return save_checkpoint(self.folder / "checkpoints", self.step, tensors, facts, self.config.keep_checkpoints)
 
@@ -119,6 +122,8 @@ class Trainer:
         self.learner.load_state_dict({k[len(LEARNER) :]: v for k, v in tensors.items() if k.startswith(LEARNER)})
         self.sampler.state = facts["sampler"]
         torch.set_rng_state(tensors[RNG])
+        if self.device.type == "cuda" and CUDA_RNG in tensors:
+            torch.cuda.set_rng_state(tensors[CUDA_RNG], self.device)
         self.step = int(facts["step"])
         return True
 
@@ -131,9 +136,9 @@ class Trainer:
         sums: dict[str, float] = {}
         total = 0
         for batch in self.sampler.validation(self.config.validation_rows):
-            n = len(batch.action)
+            n = len(batch)
             total += n
-            for name, value in self.learner.validate(batch).items():
+            for name, value in self.learner.validate(batch.to(self.device)).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * n
         return {f"validation/{k}": v / total for k, v in sums.items()}
 
@@ -147,7 +152,7 @@ class Trainer:
         try:
             with _interrupt(self.stop):
                 while self.step < config.steps and not self._stop.is_set():
-                    values = self.learner.update(self.sampler.sample())
+                    values = self.learner.update(self.sampler.sample().to(self.device))
                     self.step += 1
                     counted += 1
                     for name, value in values.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,20 @@ class ReplayCache:
         staging = path.with_name(f".{path.name}.{os.getpid()}.npy")
         np.save(staging, values, allow_pickle=False)
         staging.replace(path)
+        return np.load(path, mmap_mode="r")
+
+    def derive(self, name: str, version: str, source: str, function: Callable[[np.ndarray], np.ndarray], chunk: int = 512) -> np.ndarray:
+        """The derived column that `function` makes of the rows of column `source`, chunk by chunk; made once, then found again."""
+        path = self._derived_path(name, version)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            like = function(self.columns[source][:1])
+            staging = path.with_name(f".{path.name}.{os.getpid()}.npy")
+            made = np.lib.format.open_memmap(staging, mode="w+", dtype=like.dtype, shape=(len(self), *like.shape[1:]))
+            for start in range(0, len(self), chunk):
+                made[start : start + chunk] = function(self.columns[source][start : start + chunk])
+            made.flush()
+            staging.replace(path)
         return np.load(path, mmap_mode="r")
 
     def _derived_path(self, name: str, model_hash: str) -> Path:

@@ -47,8 +47,9 @@ def _in_process(choice: CellChoice, bundle: Path | None) -> Iterator[Cell]:
         if bundle is not None:
             from apprentice_learning.runner import PolicyRunner
 
-            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY)
-            runner.check(cell.spec.observation)
+            # The one place where tracked poses may reach a policy: a simulation in this process (spec of the low-dimensional claim runs).
+            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY, allow_tracked=True)
+            runner.check(cell.spec.observation, cell.spec.privileged)
             cell.sources[POLICY] = runner
         yield cell
     finally:

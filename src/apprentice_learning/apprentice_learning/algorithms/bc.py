@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from apprentice_core.config import Strict
 from apprentice_core.spaces import ArraySpec
@@ -33,10 +33,12 @@ class BC:
     name = "bc"
     phases: tuple[str, ...] = ("offline",)
     needs_next = False
+    sequence = 0
 
     def __init__(self, specs: Sequence[ArraySpec], actions: int, network: NetworkConfig, config: BCConfig):
         self.config = config
         self.network = PolicyNetwork(specs, actions, network)
+        self.modules: dict[str, nn.Module] = {"policy": self.network}
         self.optimiser = adam(self.network.parameters(), config.learning_rate, config.weight_decay)
         self.steps = 0
 
@@ -73,7 +75,7 @@ class BC:
             raise ValueError(f"bc has no phase {phase!r}; known: {', '.join(self.phases)}")
 
     def state_dict(self) -> dict[str, Tensor]:
-        return pack({"policy": self.network}, {"policy": self.optimiser}, self.steps)
+        return pack(self.modules, {"policy": self.optimiser}, self.steps)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.steps = unpack(state, {"policy": self.network}, {"policy": self.optimiser})
+        self.steps = unpack(state, self.modules, {"policy": self.optimiser})

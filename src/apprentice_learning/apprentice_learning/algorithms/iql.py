@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from apprentice_core.config import Strict
 from apprentice_core.spaces import ArraySpec
@@ -59,6 +59,7 @@ class IQL:
     name = "iql"
     phases: tuple[str, ...] = ("offline", "value", "policy", "online")
     needs_next = True
+    sequence = 0
 
     def __init__(self, specs: Sequence[ArraySpec], actions: int, network: NetworkConfig, config: IQLConfig):
         self.config = config
@@ -78,7 +79,7 @@ class IQL:
             "policy": adam(self.actor.parameters(), config.learning_rate),
             "critic": adam(self.critic.parameters(), config.learning_rate),
         }
-        self._modules = {"policy": self.actor, "value": self.value, "critic": self.critic, "target": self.target}
+        self.modules: dict[str, nn.Module] = {"policy": self.actor, "value": self.value, "critic": self.critic, "target": self.target}
         self.steps = 0
         self.phase = "offline"
 
@@ -90,7 +91,7 @@ class IQL:
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         c = self.config
-        for module in self._modules.values():
+        for module in self.modules.values():
             module.train()
         train_value, train_policy = self.phase != "policy", self.phase != "value"
         action = batch.action.clamp(-ACTION_BOUND, ACTION_BOUND)
@@ -144,7 +145,7 @@ class IQL:
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        for module in self._modules.values():
+        for module in self.modules.values():
             module.eval()
         features, now, after = self._inputs(batch, True, True)
         action = batch.action.clamp(-ACTION_BOUND, ACTION_BOUND)
@@ -166,7 +167,7 @@ class IQL:
         self.phase = phase
 
     def state_dict(self) -> dict[str, Tensor]:
-        return pack(self._modules, self.optimisers, self.steps)
+        return pack(self.modules, self.optimisers, self.steps)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.steps = unpack(state, self._modules, self.optimisers)
+        self.steps = unpack(state, self.modules, self.optimisers)

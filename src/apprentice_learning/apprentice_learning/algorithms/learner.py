@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from apprentice_learning.data.batch import Batch
-from apprentice_learning.networks.policies import PolicyNetwork
+from apprentice_learning.networks.policies import PolicyNetwork, RecurrentPolicy
 
 
 @runtime_checkable
 class Learner(Protocol):
-    """`state_dict` is flat and holds tensors alone (networks, optimisers, counters), so that safetensors can store it."""
+    """`state_dict` is flat and holds tensors alone (networks, optimisers, counters), so that safetensors can store it.
+
+    `batch` is a Batch, or a SequenceBatch of `sequence` observations where that is not 0. `modules` are all networks, by name.
+    """
 
     name: str
     phases: tuple[str, ...]
     needs_next: bool
+    sequence: int
+    modules: dict[str, nn.Module]
 
-    def update(self, batch: Batch) -> dict[str, Tensor]: ...
+    def update(self, batch: Any) -> dict[str, Tensor]: ...
 
-    def validate(self, batch: Batch) -> dict[str, Tensor]: ...
+    def validate(self, batch: Any) -> dict[str, Tensor]: ...
 
-    def policy(self) -> PolicyNetwork: ...
+    def policy(self) -> PolicyNetwork | RecurrentPolicy: ...
 
     def set_phase(self, phase: str) -> None: ...
 

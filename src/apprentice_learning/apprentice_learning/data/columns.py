@@ -14,6 +14,14 @@ from apprentice_core.spaces import ArraySpec
 REWARD_PREFIX = "reward/"
 ACTION_PREFIX = "action/"
 DISCOUNT = "discount"
+TRACKED = "tracked/"
+"""Observation columns that hold object poses: `tracked/object/<name>/pose` is the privileged array `object/<name>/pose`. They exist for
+the experiments that run on low-dimensional observations and say so; PolicyRunner takes such a bundle in simulation alone."""
+
+
+def reduced_name(camera: str, reduction: int) -> str:
+    """Column of a camera's frames after the box filter; the recorded ones keep the camera's own name."""
+    return f"derived/box{reduction}/{camera}" if reduction > 1 else camera
 
 
 @dataclass(frozen=True)

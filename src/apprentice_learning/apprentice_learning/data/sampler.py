@@ -10,6 +10,7 @@ import torch
 
 from apprentice_learning.data.augmentation import random_shift
 from apprentice_learning.data.batch import Batch
+from apprentice_learning.data.columns import reduced_name
 from apprentice_learning.data.view import View
 
 
@@ -20,10 +21,13 @@ class Sampler:
     its share of n x size rows to within one row.
     """
 
-    def __init__(self, view: View, inputs: tuple[str, ...], size: int, seed: int, needs_next: bool, shift: int = 0):
+    def __init__(
+        self, view: View, inputs: tuple[str, ...], size: int, seed: int, needs_next: bool, shift: int = 0, reduction: int = 1
+    ):
         if size < 1:
             raise ValueError(f"batch size {size}")
         self.view, self.inputs, self.size, self.needs_next, self.shift = view, inputs, size, needs_next, shift
+        self.reduction = reduction
         self.generator = np.random.default_rng([seed, 2])
         self.ratios = np.array([s.ratio for s in view.config.sources])
         self.rows = [view.splits[s.name].train for s in view.config.sources]
@@ -63,8 +67,13 @@ class Sampler:
         action, reward, discount = (torch.from_numpy(a[rows]) for a in (view.action, view.reward, view.discount))
         return Batch(observation, action, reward, discount, after)
 
+    def column(self, name: str) -> np.ndarray:
+        """The input's column; of a camera the reduced frames, where the data hold them (else the network reduces them)."""
+        columns = self.view.data.columns
+        return columns.get(reduced_name(name, self.reduction), columns[name])
+
     def _gather(self, name: str, rows: np.ndarray, key: str, augment: bool) -> torch.Tensor:
-        column = self.view.data.columns[name]
+        column = self.column(name)
         out = self._buffer(key, (len(rows), *column.shape[1:]), column.dtype)
         np.take(column, rows, axis=0, out=out, mode="clip")  # 'clip' because numpy copies `out` once more in mode 'raise'
         if self.shift and augment and column.ndim == 4:

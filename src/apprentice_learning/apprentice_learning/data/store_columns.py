@@ -9,7 +9,8 @@ import numpy as np
 
 from apprentice_core.cell import CellSpec
 from apprentice_core.errors import ApprenticeError
-from apprentice_learning.data.columns import EpisodeInfo
+from apprentice_core.images import box_reduce
+from apprentice_learning.data.columns import TRACKED, EpisodeInfo, reduced_name
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.manifest import Manifest
 from apprentice_store.replay_cache import ReplayCache
@@ -29,14 +30,20 @@ class StoreColumns:
 
     @classmethod
     def open(
-        cls, store: Store, where: str, names: Iterable[str], progress: Callable[[int, int], None] | None = None
+        cls, store: Store, where: str, names: Iterable[str], progress: Callable[[int, int], None] | None = None, reduction: int = 1
     ) -> StoreColumns:
         """The episodes that fulfil `where`, with the observation arrays `names`; ApprenticeError when there is none, or when their
-        action spaces differ (the same numbers would mean different motions)."""
+        action spaces differ (the same numbers would mean different motions).
+
+        Names under `tracked/` are the privileged arrays under a name of their own, not copied. With `reduction` the frames stand
+        there once more, through the box filter of that side, in files beside the cache.
+        """
+        names = tuple(names)
+        tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in names if n.startswith(TRACKED)}
         manifest = store.manifest(where)
         if not len(manifest):
             raise ApprenticeError(f"{store.folder}: no episode fulfils {where!r}")
-        cache = ReplayCache.build(store, manifest, progress, names)
+        cache = ReplayCache.build(store, manifest, progress, [n for n in names if n not in tracked])
         # As of the manifest's revision: a later judgement belongs to a later manifest.
         known = {r.episode_id: r for r in store.catalogue.episodes(manifest.query, revision=manifest.revision)}
         rows = [known.get(i) for i in cache.episode_ids]
@@ -50,4 +57,14 @@ class StoreColumns:
         if len(spaces) != 1:
             raise ApprenticeError(f"{store.folder}: episodes of several action spaces ({', '.join(spaces)}); narrow the query")
         spec = EpisodeReader(store.path(cache.episode_ids[-1])).spec
-        return cls(cache.columns, cache.episode_starts, infos, spec, manifest, cache.skipped)
+        columns = dict(cache.columns)
+        for name, privileged in tracked.items():
+            if privileged not in columns or not np.isfinite(columns[privileged][cache.episode_starts[:-1]]).all():
+                raise ApprenticeError(f"{store.folder}: {name}: not every episode holds {privileged}; narrow the query")
+            columns[name] = columns[privileged]
+        if reduction > 1:
+            for name in (n for n in names if columns[n].ndim == 4):
+                columns[reduced_name(name, reduction)] = cache.derive(
+                    name, f"box{reduction}", name, lambda frames: np.stack([box_reduce(f, reduction) for f in frames])
+                )
+        return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped)

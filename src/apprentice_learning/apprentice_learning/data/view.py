@@ -19,6 +19,7 @@ class DataSource(Strict):
 
     name: str
     drivers: tuple[str, ...] = Field((), description="episode sources to draw from; empty: any")
+    tasks: tuple[str, ...] = Field((), description="tasks to draw from; empty: any")
     ratio: float = Field(1.0, gt=0, description="share of each batch; the ratios of a view add up to 1")
     outcome: Literal["any", "success"] = Field("any", description="success: only episodes that ended well")
 
@@ -27,7 +28,8 @@ class ViewConfig(Strict):
     """`view:` of a run."""
 
     sources: tuple[DataSource, ...]
-    task: str = Field("", description="only episodes of this task; empty: any (paper: the mix holds other tasks too)")
+    task: str = Field("", description="only episodes of this task, in every source; empty: any (paper: the mix holds other tasks too)")
+    without_drivers: tuple[str, ...] = Field((), description="drivers whose episodes no source draws from; paper: none, the ablation random_watcher")
     action: Literal["executed", "source"] = Field(
         "executed", description="executed: what acted on the world (RL); source: the driver's answer before its noise (imitation)"
     )
@@ -78,11 +80,13 @@ class View:
     def _split(self, source: DataSource, seed: int) -> Split:
         chosen = [
             i for i, e in enumerate(self.data.episodes)
-            if (not source.drivers or e.source in source.drivers) and (source.outcome == "any" or e.success)
-            and (not self.config.task or e.task == self.config.task)
+            if (not source.drivers or e.source in source.drivers) and e.source not in self.config.without_drivers
+            and (source.outcome == "any" or e.success)
+            and (not source.tasks or e.task in source.tasks) and (not self.config.task or e.task == self.config.task)
         ]
         if not chosen:
-            raise ConfigError("view", f"sources.{source.name}", f"no episode driven by {', '.join(source.drivers) or 'anyone'} fits")
+            wish = f"driven by {', '.join(source.drivers) or 'anyone'}, of {', '.join(source.tasks) or 'any task'}"
+            raise ConfigError("view", f"sources.{source.name}", f"no episode {wish}, fits")
         # Episodes are put in order of id first, so that the split depends on the data and the seed, not on the cache's order.
         order = sorted(chosen, key=lambda i: self.data.episodes[i].episode_id)
         order = [order[i] for i in np.random.default_rng([seed, 1]).permutation(len(order))]

@@ -51,12 +51,45 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if stride != 1 or inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        h = torch.relu(self.norm1(x))
-        h = self.conv2(torch.relu(self.norm2(self.conv1(h))))
+        # In place: the norm's backward pass needs its input, not its output.
+        h = torch.relu_(self.norm1(x))
+        h = self.conv2(torch.relu_(self.norm2(self.conv1(h))))
         return self.skip(x) + h
 
 
-class FullEncoder(nn.Module):
+def box_filter(image: Tensor, factor: int) -> Tensor:
+    """uint8 [B, H, W, C] -> [B, H/f, W/f, C]: the very numbers of core's `box_reduce`."""
+    b, h, w, c = image.shape
+    blocks = image.view(b, h // factor, factor, w // factor, factor, c)
+    area = factor * factor
+    return ((blocks.sum((2, 4), dtype=torch.int32) + area // 2) // area).to(torch.uint8)
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+class CameraEncoder(nn.Module):
+    """Convolutions `body`, then spatial softmax. uint8 [B, H, W, 3] -> [B, 2 maps].
+
+    `bfloat16`: the convolutions run in it where the device has it; weights, and the softmax over pixels, stay in float32.
+    """
+
+    maps: int
+    body: nn.Sequential
+    softmax: SpatialSoftmax
+    bfloat16 = False
+
+    def forward(self, image: Tensor) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16 and native_bfloat16(image.device)):
+            maps = self.body(to_input(image))
+        return self.softmax(maps.float())
+
+
+class FullEncoder(CameraEncoder):
     """Preset `full`: the ResNet of spec 000 section 8. uint8 [B, H, W, 3] -> [B, 128]; H and W divide by 4."""
 
     maps = 64
@@ -66,16 +99,13 @@ class FullEncoder(nn.Module):
         blocks: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1)]
         for inputs, outputs, stride in ((32, 32, 2), (32, 64, 2), (64, 64, 1)):
             blocks += [ResidualBlock(inputs, outputs, stride), ResidualBlock(outputs, outputs, 1)]
-        blocks += [nn.GroupNorm(8, 64), nn.ReLU(), nn.Conv2d(64, self.maps, 1)]
+        blocks += [nn.GroupNorm(8, 64), nn.ReLU(inplace=True), nn.Conv2d(64, self.maps, 1)]
         self.body = nn.Sequential(*blocks)
         self.softmax = SpatialSoftmax(height // 4, width // 4)
         self.size = 2 * self.maps
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.softmax(self.body(to_input(image)))
 
-
-class TinyEncoder(nn.Module):
+class TinyEncoder(CameraEncoder):
     """Preset `tiny` (ours): three convolutions to 32 maps at a quarter of the size, then the same spatial softmax.
 
     uint8 [B, H, W, 3] -> [B, 64]. 2.2 million multiply-adds for 80x128, 2.6 for 96x128: under 10 MFLOP for both.
@@ -94,9 +124,6 @@ class TinyEncoder(nn.Module):
         )
         self.softmax = SpatialSoftmax(height // 4, width // 4)
         self.size = 2 * self.maps
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.softmax(self.body(to_input(image)))
 
 
 CAMERA_ENCODERS: dict[str, type[FullEncoder] | type[TinyEncoder]] = {"full": FullEncoder, "tiny": TinyEncoder}

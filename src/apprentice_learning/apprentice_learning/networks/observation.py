@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from apprentice_core.config import Strict
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
-from apprentice_learning.networks.encoders import CAMERA_ENCODERS
+from apprentice_learning.networks.encoders import CAMERA_ENCODERS, box_filter
 from apprentice_learning.networks.normaliser import Normaliser
 
 TensorObservation = dict[str, Tensor]
@@ -24,10 +24,16 @@ class NetworkConfig(Strict):
     cameras: tuple[str, ...] = Field((), description="image arrays that the policy reads, e.g. camera/wrist_left")
     proprio: tuple[str, ...] = Field((), description="vector arrays that the policy reads")
     encoder: Literal["tiny", "full"] = Field("full", description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP")
+    image_reduction: int = Field(
+        1, ge=1, le=8, description="ours: side of the box filter that makes the frames smaller before the encoder; 1: as recorded"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="ours: of the convolutions, in training and acting; bfloat16 only where the device computes it natively"
+    )
     proprio_embedding: int = Field(64, ge=0, description="ours (spec 000 section 8); 0: normalised vectors as they are")
     proprio_noise: float = Field(0.0, ge=0, description="ours: std added in training to normalised proprioception")
     proprio_dropout: float = Field(0.0, ge=0, lt=1, description="ours: chance that a training sample sees no proprioception")
-    hidden: tuple[int, ...] = Field((256, 256), description="paper: 2 layers of 256")
+    hidden: tuple[int, ...] = Field((256, 256), description="paper: 2 layers of 256; of a recurrent policy and critic, their LSTMs")
     dropout: float = Field(0.0, ge=0, lt=1, description="paper: 0 (0.1 for Kitchen and Adroit); policy only")
 
 
@@ -49,12 +55,15 @@ class ProprioBranch(nn.Module):
             if self.noise:
                 h = h + self.noise * torch.randn_like(h)
             if self.drop:
-                h = h * (torch.rand(len(h), 1) >= self.drop)
+                h = h * (torch.rand(len(h), 1, device=h.device) >= self.drop)
         return self.layers(h)
 
 
 class ObservationEncoder(nn.Module):
-    """dict of [B, ...] tensors -> features [B, size]. Cameras have weights of their own (spec 000 section 2.9)."""
+    """dict of [B, ...] tensors -> features [B, size]. Cameras have weights of their own (spec 000 section 2.9).
+
+    Frames may come as recorded, or reduced already by `config.image_reduction`: the result is the same.
+    """
 
     def __init__(self, specs: Sequence[ArraySpec], config: NetworkConfig):
         super().__init__()
@@ -62,13 +71,16 @@ class ObservationEncoder(nn.Module):
         for name in (*config.cameras, *config.proprio):
             if name not in known:
                 raise ConfigError("network", "cameras" if name in config.cameras else "proprio", f"no array named {name!r}")
-        self.cameras, self.proprio = config.cameras, config.proprio
+        self.cameras, self.proprio, self.reduction = config.cameras, config.proprio, config.image_reduction
         self.encoders = nn.ModuleList()
         for name in config.cameras:
-            shape = known[name].shape
-            if len(shape) != 3 or shape[2] != 3 or known[name].dtype != "uint8" or shape[0] % 4 or shape[1] % 4:
-                raise ConfigError("network", f"cameras.{name}", f"needs uint8 [H, W, 3] with H and W dividing by 4, got {shape}")
-            self.encoders.append(CAMERA_ENCODERS[config.encoder](shape[0], shape[1]))
+            shape, divisor = known[name].shape, 4 * self.reduction
+            if len(shape) != 3 or shape[2] != 3 or known[name].dtype != "uint8" or shape[0] % divisor or shape[1] % divisor:
+                raise ConfigError("network", f"cameras.{name}", f"needs uint8 [H, W, 3] with H and W dividing by {divisor}, got {shape}")
+            encoder = CAMERA_ENCODERS[config.encoder](shape[0] // self.reduction, shape[1] // self.reduction)
+            encoder.bfloat16 = config.precision == "bfloat16"
+            self.encoders.append(encoder)
+        self._heights = [known[n].shape[0] for n in config.cameras]
         for name in config.proprio:
             if len(known[name].shape) != 1:
                 raise ConfigError("network", f"proprio.{name}", f"needs a vector, got shape {known[name].shape}")
@@ -82,8 +94,15 @@ class ObservationEncoder(nn.Module):
     def trainable(self) -> bool:
         return next(self.parameters(), None) is not None
 
+    def _reduced(self, image: Tensor, height: int) -> Tensor:
+        """Frames of the recorded height go through the box filter; training reads frames that went through it once, before."""
+        return box_filter(image, self.reduction) if self.reduction > 1 and image.shape[1] == height else image
+
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        parts = [encoder(observation[name]) for name, encoder in zip(self.cameras, self.encoders, strict=True)]
+        parts = [
+            encoder(self._reduced(observation[name], height))
+            for name, encoder, height in zip(self.cameras, self.encoders, self._heights, strict=True)
+        ]
         if self.branch is not None:
             vectors = [observation[n] for n in self.proprio]
             parts.append(self.branch(vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)))
