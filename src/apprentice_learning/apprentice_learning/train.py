@@ -37,7 +37,8 @@ def train(
     with Store(store_path) as store:
         names = (*config.network.cameras, *config.network.proprio)
         with bar("reading bags") as read:
-            columns = StoreColumns.open(store, where, names, lambda done, total: read(done, total, {}), config.network.image_reduction)
+            reduction = config.network.image_reduction
+            columns = StoreColumns.open(store, where, names, lambda done, total: read(done, total, {}), reduction, config.view)
     trainer = Trainer(config, columns, folder)
     if resume:
         trainer.resume()
@@ -63,7 +64,8 @@ def train(
             "manifest": columns.manifest.hash, "query": columns.manifest.query, "annotation_revision": columns.manifest.revision,
             "episodes": len(columns.episodes), "episodes_skipped": list(columns.skipped),
             "rows": {n: {"train": len(s.train), "validation": len(s.validation)} for n, s in view.splits.items()},
-            "reward": config.view.reward, "seed": config.seed, "step": result.steps,
+            "reward": config.view.reward, "reward_model": columns.reward_model, "episodes_unlabelled": len(columns.unlabelled),
+            "seed": config.seed, "step": result.steps,
         },
     )
     return result

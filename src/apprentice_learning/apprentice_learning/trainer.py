@@ -150,7 +150,7 @@ class Trainer:
         newest: dict[str, float] = {}
         counted = 0
         try:
-            with _interrupt(self.stop):
+            with interrupt(self.stop):
                 while self.step < config.steps and not self._stop.is_set():
                     values = self.learner.update(self.sampler.sample().to(self.device))
                     self.step += 1
@@ -184,7 +184,7 @@ def _with_encoder(learner: Any) -> list[Any]:
 
 
 @contextmanager
-def _interrupt(stop: Callable[[], None]) -> Iterator[None]:
+def interrupt(stop: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C ends the loop at the next update instead of in the middle of one; a second Ctrl-C is an ordinary one."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Random shift of images: the one augmentation of imitation and of offline RL from pixels."""
+"""Augmentation of images: random shifts for imitation, offline RL and reward models; colour jitter for the last (spec 000 section 8)."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ def random_shift(images: np.ndarray, pixels: int, generator: np.random.Generator
     for target, source, (dy, dx) in zip(out, padded, offsets, strict=True):
         target[...] = source[dy : dy + h, dx : dx + w]
     return out
+
+
+def colour_jitter(images: np.ndarray, brightness: float, contrast: float, generator: np.random.Generator) -> np.ndarray:
+    """uint8 [B, H, W, C] -> the same: each image c (x - 128) + 128 + 255 b, clipped; c in 1 -/+ contrast, b in -/+ brightness."""
+    c = generator.uniform(1.0 - contrast, 1.0 + contrast, (len(images), 1))
+    b = generator.uniform(-brightness, brightness, (len(images), 1))
+    # A table of 256 values an image: one look-up a pixel instead of arithmetic in floating point.
+    tables = np.clip(np.rint(c * (np.arange(256.0) - 128.0) + 128.0 + 255.0 * b), 0, 255).astype(np.uint8)
+    return np.stack([table[image] for table, image in zip(tables, images, strict=True)])

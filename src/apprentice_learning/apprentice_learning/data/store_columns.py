@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,16 +11,24 @@ import numpy as np
 from apprentice_core.cell import CellSpec
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.images import box_reduce
-from apprentice_learning.data.columns import TRACKED, EpisodeInfo, reduced_name
+from apprentice_learning.data.columns import REWARD_PREFIX, TRACKED, EpisodeInfo, reduced_name
+from apprentice_learning.data.view import ViewConfig
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.manifest import Manifest
+from apprentice_store.predictions import Predictions
 from apprentice_store.replay_cache import ReplayCache
 from apprentice_store.store import Store
+
+log = logging.getLogger(__name__)
+PREDICTED = "model/"
 
 
 @dataclass(frozen=True)
 class StoreColumns:
-    """Satisfies `Columns`. `spec` is the cell that the newest episode was recorded on; `manifest` names the bags, for lineage."""
+    """Satisfies `Columns`. `spec` is the cell that the newest episode was recorded on; `manifest` names the bags, for lineage.
+
+    `reward_model` is the id of the model whose predictions the column `reward/model/<task>` holds, `unlabelled` the episodes without any.
+    """
 
     columns: Mapping[str, np.ndarray]
     episode_starts: np.ndarray
@@ -27,16 +36,21 @@ class StoreColumns:
     spec: CellSpec
     manifest: Manifest
     skipped: tuple[str, ...]
+    reward_model: str = ""
+    unlabelled: tuple[str, ...] = ()
 
     @classmethod
     def open(
-        cls, store: Store, where: str, names: Iterable[str], progress: Callable[[int, int], None] | None = None, reduction: int = 1
+        cls, store: Store, where: str, names: Iterable[str], progress: Callable[[int, int], None] | None = None, reduction: int = 1,
+        view: ViewConfig | None = None,
     ) -> StoreColumns:
         """The episodes that fulfil `where`, with the observation arrays `names`; ApprenticeError when there is none, or when their
         action spaces differ (the same numbers would mean different motions).
 
         Names under `tracked/` are the privileged arrays under a name of their own, not copied. With `reduction` the frames stand
-        there once more, through the box filter of that side, in files beside the cache.
+        there once more, through the box filter of that side, in files beside the cache. Where the reward of `view` is 'model/<task>',
+        predicted rewards of one model version are laid beside, no observation is copied for them; ApprenticeError for episodes without,
+        unless the view leaves them out.
         """
         names = tuple(names)
         tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in names if n.startswith(TRACKED)}
@@ -57,7 +71,8 @@ class StoreColumns:
         if len(spaces) != 1:
             raise ApprenticeError(f"{store.folder}: episodes of several action spaces ({', '.join(spaces)}); narrow the query")
         spec = EpisodeReader(store.path(cache.episode_ids[-1])).spec
-        columns = dict(cache.columns)
+        labels, model, unlabelled = _predictions(store, cache, manifest, view)
+        columns = {**cache.columns, **labels}
         for name, privileged in tracked.items():
             if privileged not in columns or not np.isfinite(columns[privileged][cache.episode_starts[:-1]]).all():
                 raise ApprenticeError(f"{store.folder}: {name}: not every episode holds {privileged}; narrow the query")
@@ -67,4 +82,20 @@ class StoreColumns:
                 columns[reduced_name(name, reduction)] = cache.derive(
                     name, f"box{reduction}", name, lambda frames: np.stack([box_reduce(f, reduction) for f in frames])
                 )
-        return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped)
+        return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped, model, unlabelled)
+
+
+def _predictions(
+    store: Store, cache: ReplayCache, manifest: Manifest, view: ViewConfig | None
+) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
+    """(the column of predicted rewards by its name, the model's id, episodes without); nothing where the view reads no prediction."""
+    if view is None or not view.reward.startswith(PREDICTED):
+        return {}, "", ()
+    task = view.reward[len(PREDICTED) :]
+    column, model, missing = Predictions(store).column(cache, task, view.reward_model, manifest.revision)
+    if missing:
+        text = f"{len(missing)} of {len(cache.episodes)} episodes have no reward predicted by {model} for task {task!r}"
+        if view.unlabelled == "refuse":
+            raise ApprenticeError(f"{store.folder}: {text}; run `apprentice relabel {task}`, or set view.unlabelled to leave_out")
+        log.warning("left out: %s", text)
+    return {REWARD_PREFIX + view.reward: column}, model, missing

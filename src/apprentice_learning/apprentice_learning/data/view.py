@@ -33,7 +33,11 @@ class ViewConfig(Strict):
     action: Literal["executed", "source"] = Field(
         "executed", description="executed: what acted on the world (RL); source: the driver's answer before its noise (imitation)"
     )
-    reward: str = Field("", description="'<source>/<name>'; empty: the learner reads none, all rewards are 0")
+    reward: str = Field(
+        "", description="'<source>/<name>' as recorded, or 'model/<task>': predicted by a model; empty: none is read, all rewards are 0"
+    )
+    reward_model: str = Field("", description="id of the model behind 'model/<task>'; empty: the newest that has labelled for the task")
+    unlabelled: Literal["refuse", "leave_out"] = Field("refuse", description="ours: what becomes of episodes that the model has not scored")
     reward_scale: float = Field(1.0, description="ours: no scaling")
     reward_shift: float = Field(0.0, description="paper: -1 for AntMaze, else 0")
     success_terminal: bool = Field(False, description="ours: the step that reached success ends the task (discount 0)")

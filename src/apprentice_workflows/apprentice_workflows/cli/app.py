@@ -7,7 +7,7 @@ import sys
 import typer
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, store, train, wheel
+from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, rewards, store, train, wheel
 
 app = typer.Typer(
     name="apprentice",
@@ -26,6 +26,9 @@ app.command("wheel")(wheel.wheel)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
 app.command("train")(train.train)
+app.command("reward-train")(rewards.reward_train)
+app.command("relabel")(rewards.relabel)
+app.command("delusions")(rewards.delusions)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(store.app, name="store")
 app.add_typer(bundle.app, name="bundle")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from apprentice_workflows.episodes import Tally
 
@@ -22,6 +22,33 @@ def bars() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     )
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Yields a function to call with (what goes on, done, in all, note): a bar for each thing that goes on, where nobody watches a line
+    at each tenth of the way."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        told: dict[str, int] = {}
+
+        def tell(what: str, done: int, total: int, note: str = "") -> None:
+            tenth = 10 * done // max(total, 1)
+            if told.get(what, -1) != tenth:
+                told[what] = tenth
+                console.print(f"{what}: {done}/{total} {note}".rstrip(), soft_wrap=True, highlight=False)
+
+        yield tell
+        return
+    with bars() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def draw(what: str, done: int, total: int, note: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total, note="")
+            progress.update(tasks[what], completed=done, total=total, note=note)
+
+        yield draw
 
 
 @contextmanager

@@ -98,8 +98,8 @@ class Rig:
 
         assert isinstance(cell, SimCell)
         if bundle not in self._runners:
-            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY)
-            runner.check(cell.spec.observation)
+            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY, allow_tracked=True)
+            runner.check(cell.spec.observation, cell.spec.privileged)
             self._runners[bundle] = runner
         cell.sources[POLICY] = self._runners[bundle]
 

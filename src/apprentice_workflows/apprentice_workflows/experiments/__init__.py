@@ -1,0 +1,1 @@
+"""The specs' claims, each run by one command; results stand in experiments/."""
