@@ -83,8 +83,9 @@ class Comparison:
                     progress.update(bar, advance=1, note=f"{shown_as[name]} at {start.initial_state}: {what}")
 
 
-def time_to_success(store: Store, episode_ids: Sequence[str], period: float) -> dict[str, float]:
-    """Median and 90th percentile of the seconds until success was first reached, over the episodes that reached it (line 78)."""
+def time_to_success(store: Store, episode_ids: Sequence[str], period: float) -> dict[str, float | None]:
+    """Median and 90th percentile of the seconds until success was first reached, over the episodes that reached it (line 78); None where
+    none did."""
     times = []
     for episode_id in episode_ids:
         try:
@@ -94,7 +95,7 @@ def time_to_success(store: Store, episode_ids: Sequence[str], period: float) -> 
         reached = np.flatnonzero(rewards > 0.5) if rewards is not None else np.empty(0)
         if len(reached):
             times.append((int(reached[0]) + 1) * period)
-    return {"episodes": len(times), "median_s": percentile(times, 50), "p90_s": percentile(times, 90)}
+    return {"episodes": len(times), **{f"{k}_s": percentile(times, q) if times else None for k, q in (("median", 50), ("p90", 90))}}
 
 
 def evaluation_inputs(c: WheelContext, turn: int) -> dict[str, Any]:

@@ -16,6 +16,12 @@ from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.state import STEPS, TITLES
 
 
+PARTS_OF_A_TURN = (
+    "data", "sketches", "reward", "relabel", "agents", "trials", "delusions", "chosen", "agent_episodes", "evaluation", "time_to_success",
+)
+"""keys of a turn in report.json; null until the step that gives it is done"""
+
+
 def cell(name: str, successes: int, trials: int, paper: float | None) -> dict[str, Any]:
     """One cell of a table of success rates: what experiments and reports share."""
     low, high = wilson(successes, trials)
@@ -29,7 +35,7 @@ def collect_facts(c: WheelContext) -> dict[str, Any]:
     rows = c.store.catalogue.episodes(c.config.datasets.all)
     steps = sum(r.steps for r in rows)
     for facts in turns:
-        if "data" in facts:
+        if facts["data"]:
             facts["data"]["fraction"] = facts["data"]["steps"] / max(1, steps)
     return {
         "wheel": c.config.name, "task": c.task, "text": c.config.task_config().text, "preset": c.preset, "turns": turns,
@@ -40,7 +46,7 @@ def collect_facts(c: WheelContext) -> dict[str, Any]:
 
 def _turn(c: WheelContext, turn: int) -> dict[str, Any]:
     done = [s for s in STEPS if c.state.done(turn, s)]
-    facts: dict[str, Any] = {"turn": turn, "done": done}
+    facts: dict[str, Any] = {"turn": turn, "done": done, **dict.fromkeys(PARTS_OF_A_TURN)}
     out = {s: c.state.outputs(turn, s) for s in done}
     if "B" in out:
         facts["data"] = {k: out["B"][k] for k in ("episodes", "steps", "hours", "on_task_episodes", "manifest", "revision")}
@@ -79,12 +85,12 @@ def write_report(c: WheelContext) -> Path:
 
 
 def _rates(facts: dict[str, Any]) -> str:
-    rows = [{**e, "group": e["name"], "label": f"turn {t['turn']}"} for t in facts["turns"] for e in t.get("evaluation", ())]
+    rows = [{**e, "group": e["name"], "label": f"turn {t['turn']}"} for t in facts["turns"] for e in t["evaluation"] or ()]
     return rate_plot(rows) if rows else ""
 
 
 def _reward_plot(facts: dict[str, Any]) -> str:
-    turns = [t for t in facts["turns"] if t.get("reward", {}).get("metrics")]
+    turns = [t for t in facts["turns"] if t["reward"] and t["reward"]["metrics"]]
     if not turns:
         return ""
     names = ("pair_accuracy", "success_precision", "success_recall")
@@ -99,7 +105,7 @@ def _reward_plot(facts: dict[str, Any]) -> str:
 def _learning_curves(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, str]]:
     out = []
     for t in facts["turns"]:
-        for agent in t.get("agents", ()):
+        for agent in t["agents"] or ():
             curves = metric_curves(c.out / "agents" / f"turn{t['turn']}" / agent["name"])
             if curves:
                 out.append((f"turn {t['turn']}, {agent['name']}", curve_plot(agent["name"], curves)))
@@ -108,7 +114,7 @@ def _learning_curves(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, 
 
 def _strips(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """What the newest agent did: a success and a failure of its evaluation or its own episodes, and the worst delusion."""
-    done = [t for t in facts["turns"] if "chosen" in t]
+    done = [t for t in facts["turns"] if t["chosen"]]
     if not done:
         return []
     newest, out = done[-1], []

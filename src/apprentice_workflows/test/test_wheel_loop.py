@@ -1,0 +1,120 @@
+"""The wheel's steps on the simulated cell and a real Studio, with a few short episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from apprentice_core.errors import ApprenticeError
+from apprentice_core.paths import config_path
+from apprentice_store.catalogue import SKETCH
+from apprentice_workflows.wheel.annotator import SUCCESS_BAND, progress
+from apprentice_workflows.wheel.context import WheelContext
+from apprentice_workflows.wheel.run import run_step, run_wheel
+from apprentice_workflows.wheel.sketching import SketchesMissing
+from apprentice_workflows.wheel.studio_client import StudioClient, local_studio
+
+
+@pytest.fixture(scope="module")
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    fields = yaml.safe_load(config_path("wheels", "lift_green").read_text())
+    fields["presets"] = {"test": fields["presets"]["tiny"] | {
+        "episode_steps": 32, "demonstrations": 3, "failing": 0.3, "random_watcher": 1, "other_tasks": {"stack_green_on_red": 1},
+        "first_sketches": {"demos": 3, "other_tasks": 1, "random_watcher": 1},
+    }}
+    path = tmp_path_factory.mktemp("wheel") / "lift_green.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def turned(wheel_file: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WheelContext]:
+    """Steps A to C of turn 1, A interrupted after its first episode and taken up by a second process's context."""
+    out = tmp_path_factory.mktemp("run")
+    first = WheelContext.open(wheel_file, "test", out)
+    told = []
+
+    def interrupting(episode: object, *_: object) -> None:
+        told.append(episode)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    original = first.rig.verify
+    first.rig.verify = lambda ref, name: (original(ref, name), interrupting(ref))  # type: ignore[method-assign,assignment]
+    with pytest.raises(KeyboardInterrupt):
+        run_wheel(first, 1)
+    first.close()
+    assert not first.state.done(1, "A")
+    context = WheelContext.open(wheel_file, "test", out)
+    for step in "ABC":
+        assert run_step(context, 1, step)
+    yield context
+    context.close()
+
+
+def test_an_interrupted_collection_runs_each_start_once(turned: WheelContext) -> None:
+    demos = turned.store.episodes("tag = 'demo'")
+    assert sorted(r.seed or 0 for r in demos) == [1, 2, 3] and {r.task for r in demos} == {"lift_green"}
+    assert [r.task for r in turned.store.episodes("tag = 'random_watcher'")] == ["random_watcher"]
+    assert [r.task for r in turned.store.episodes("tag = 'other_task'")] == ["stack_green_on_red"]
+    assert turned.state.outputs(1, "B")["episodes"] == 5 and turned.state.outputs(1, "B")["on_task_episodes"] == 3
+    # Nothing is left to do, and nothing is run.
+    assert not run_step(turned, 1, "A") and not run_step(turned, 1, "B") and len(turned.store.episodes()) == 5
+
+
+def test_sketches_came_through_studio_and_tell_the_truth_about_success(turned: WheelContext) -> None:
+    out = turned.state.outputs(1, "C")
+    assert out["counts"] == {"demos": 3, "other_tasks": 1, "random_watcher": 1} and len(set(out["sequences"])) == 5
+    for episode_id in out["episodes"]:
+        ((task, kind, user, values),) = turned.store.catalogue.reward_sequences(episode_id)
+        episode = turned.store.read(episode_id, ("tool/pose",))
+        from apprentice_core.tasks import make_task
+
+        _, success = progress(make_task(turned.config.task_config()), episode)
+        assert (task, kind, user) == ("lift_green", SKETCH, "scripted")
+        np.testing.assert_array_equal(values >= SUCCESS_BAND, success)
+
+
+def test_studio_refuses_what_is_no_curve(turned: WheelContext) -> None:
+    episode_id = turned.state.outputs(1, "C")["episodes"][0]
+    frames = turned.store.catalogue.get(episode_id).steps + 1  # type: ignore[union-attr]
+    with local_studio(turned.store) as url, StudioClient(url, "ada") as studio:
+        for values, said in ((np.zeros(frames - 1), "422"), (np.full(frames, 1.5), "422")):
+            with pytest.raises(ApprenticeError, match=said):
+                studio.save(episode_id, "lift_green", values)
+        with pytest.raises(ApprenticeError, match="404"):
+            studio.save("01J00000000000000000000000", "lift_green", np.zeros(3))
+        saved = studio.save(episode_id, "lift_green", np.zeros(frames))
+        with pytest.raises(ApprenticeError, match="409"):
+            studio.save(episode_id, "lift_green", np.full(frames, 0.5))
+        assert studio.own_sketch(episode_id, "lift_green") == saved
+        assert studio.save(episode_id, "lift_green", np.full(frames, 0.5), base=saved.revision).revision > saved.revision
+
+
+def test_a_person_is_waited_for(turned: WheelContext, wheel_file: str, tmp_path: Path) -> None:
+    turned.user = "grace"
+    try:
+        with pytest.raises(SketchesMissing, match="5 of 5 episodes are still to be sketched for lift_green by grace"):
+            run_step(turned, 1, "C")
+        waiting = turned.store.episodes("tag = 'sketch/lift_green'")
+        assert len(waiting) == 5
+        with local_studio(turned.store) as url, StudioClient(url, "grace") as studio:
+            for row in waiting:
+                studio.save(row.episode_id, "lift_green", np.linspace(0, 0.5, row.steps + 1))
+        assert run_step(turned, 1, "C") and turned.state.outputs(1, "C")["user"] == "grace"
+    finally:
+        turned.user = "scripted"
+    with pytest.raises(ApprenticeError, match=r"Studio at http://127.0.0.1:9 does not answer"), StudioClient("http://127.0.0.1:9", "x") as s:
+        s.queue("lift_green", "demos", 3)
+
+
+def test_a_step_needs_those_before_it(turned: WheelContext) -> None:
+    with pytest.raises(ApprenticeError, match=r"step D \(reward model\) of turn 1 has not been done yet"):
+        run_wheel(turned, 1, only="E")
+    with pytest.raises(ApprenticeError, match="no step 'Q'; known: A"):
+        run_wheel(turned, 1, only="Q")
+    assert (turned.out / "report.html").is_file() and "Turn by turn" in (turned.out / "report.html").read_text()
