@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,8 +113,8 @@ def test_a_person_is_waited_for(turned: WheelContext, wheel_file: str, tmp_path:
         assert run_step(turned, 1, "C") and turned.state.outputs(1, "C")["user"] == "grace"
     finally:
         turned.user = "scripted"
-    with pytest.raises(ApprenticeError, match=r"Studio at http://127.0.0.1:9 does not answer"), StudioClient("http://127.0.0.1:9", "x") as s:
-        s.queue("lift_green", "demos", 3)
+    with StudioClient("http://127.0.0.1:9", "grace") as nobody, pytest.raises(ApprenticeError, match=r"127.0.0.1:9 does not answer"):
+        nobody.queue("lift_green", "demos", 3)
 
 
 def test_a_step_needs_those_before_it(turned: WheelContext) -> None:
@@ -118,3 +123,22 @@ def test_a_step_needs_those_before_it(turned: WheelContext) -> None:
     with pytest.raises(ApprenticeError, match="no step 'Q'; known: A"):
         run_wheel(turned, 1, only="Q")
     assert (turned.out / "report.html").is_file() and "Turn by turn" in (turned.out / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_killed_wheel_goes_on(wheel_file: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "apprentice_workflows", "wheel", wheel_file, "-p", "test", "-o", str(tmp_path), "--only", "A"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("episodes/*.open")) and not list(tmp_path.glob("episodes/0*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False).returncode == 0
+    context = WheelContext.open(wheel_file, "test", tmp_path)
+    whole = context.store.episodes("tag = 'demo' and reason != 'torn'")
+    assert sorted(r.seed or 0 for r in whole) == [1, 2, 3] and context.state.done(1, "A")
+    assert context.store.check(hashes=True).ok
+    context.close()

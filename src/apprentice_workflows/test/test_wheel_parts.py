@@ -105,8 +105,8 @@ def _trial(name: str, score: float, successes: int) -> tuple[dict, Tally]:
 
 
 def test_agents_are_shortlisted_by_validation_and_chosen_by_trial() -> None:
-    agents = [{"name": n, "score": s} for n, s in (("a", -2.0), ("b", -1.0), ("c", -float("inf")), ("d", -1.0))]
-    assert [a["name"] for a in shortlist(agents, 3)] == ["b", "d", "a"]
+    agents = [{"name": n, "score": s} for n, s in (("a", -2.0), ("b", -1.0), ("c", None), ("d", -1.0))]
+    assert [a["name"] for a in shortlist(agents, 4)] == ["b", "d", "a", "c"] and len(shortlist(agents, 2)) == 2
     assert choose([_trial("b", -1, 1), _trial("d", -1, 3), _trial("a", -2, 3)])["name"] == "d"
 
 

@@ -7,7 +7,22 @@ import sys
 import typer
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_workflows.cli import bench, bundle, checks, collect, demo, doctor, evaluate, launch, replay, rewards, store, train, wheel
+from apprentice_workflows.cli import (
+    bench,
+    bundle,
+    checks,
+    collect,
+    demo,
+    doctor,
+    evaluate,
+    launch,
+    replay,
+    reproduce,
+    rewards,
+    store,
+    train,
+    wheel,
+)
 
 app = typer.Typer(
     name="apprentice",
@@ -23,6 +38,7 @@ PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app.command("demo")(demo.demo)
 app.command("wheel")(wheel.wheel)
+app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
 app.command("train")(train.train)

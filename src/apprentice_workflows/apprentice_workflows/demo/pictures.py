@@ -51,7 +51,12 @@ def success_plot(policies: Sequence[Mapping[str, Any]], target: float) -> str:
 
 
 def rate_plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Success rates as bars: `group` on the axis, `label` by colour, `low` and `high` as line, `paper` (or None) as a mark."""
+    """`rate_figure` as a data URL."""
+    return _png(rate_figure(rows))
+
+
+def rate_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A figure of success rates as bars: `group` on the axis, `label` by colour, `low` and `high` as line, `paper` (or None) as a mark."""
     groups, labels = (list(dict.fromkeys(str(r[k]) for r in rows)) for k in ("group", "label"))
     figure, axes = _figure(1.6 + 0.5 * max(3, len(groups) * max(1, len(labels))), 3.0)
     width = 0.8 / max(1, len(labels))
@@ -68,7 +73,7 @@ def rate_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("success rate (black: 95 %, red: paper)", fontsize=8)
     axes.legend(fontsize=7)
-    return _png(figure)
+    return figure
 
 
 def line_plot(
@@ -80,6 +85,7 @@ def line_plot(
         axes.plot(x, y, marker="o" if len(x) < 8 else None, label=name)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(xlabel, fontsize=8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if ylim:
         axes.set_ylim(*ylim)
     axes.legend(fontsize=7)
@@ -98,7 +104,7 @@ def curve_plot(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -
         for part in ("train", "validation"):
             points = curves.get(f"{part}/{loss}", ())
             if points:
-                axes.plot([p[0] for p in points], [p[1] for p in points], label=part)
+                axes.plot([p[0] for p in points], [p[1] for p in points], label=part, marker="." if len(points) == 1 else None)
         axes.set_title(f"{name}: {loss}", fontsize=9)
         axes.set_xlabel("updates", fontsize=8)
         axes.legend(fontsize=7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,14 @@ class WheelContext:
     def tag(self, turn: int, step: str, name: str) -> str:
         """The tag that finds a step's episodes again."""
         return f"wheel/{self.config.name}/{turn}/{step}/{name}"
+
+    def written(self, path: Path) -> str:
+        """How the state names a path: from the wheel's folder on, so that the folder may be moved."""
+        return os.path.relpath(path, self.out)
+
+    def found(self, written: str) -> Path:
+        """The path that the state names."""
+        return Path(os.path.normpath(self.out / written))
 
     def close(self) -> None:
         self.store.close()

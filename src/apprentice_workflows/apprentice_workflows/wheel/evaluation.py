@@ -111,7 +111,7 @@ def comparison(c: WheelContext, turn: int) -> Comparison:
     chosen = c.state.outputs(turn, "F")["chosen"]
     task = c.config.task_config()
     starts = evaluation_starts(task, c.config.evaluation_sets, c.numbers.evaluation_repeats)
-    return Comparison(c.store, c.rig, task, {chosen["name"]: Path(chosen["bundle"])}, starts, f"wheel/{c.config.name}/G")
+    return Comparison(c.store, c.rig, task, {chosen["name"]: c.found(chosen["bundle"])}, starts, f"wheel/{c.config.name}/G")
 
 
 def evaluate(c: WheelContext, turn: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import Any
 
 from apprentice_core.cell import EpisodeRequest
@@ -23,8 +23,8 @@ def execution_inputs(c: WheelContext, turn: int) -> dict[str, Any]:
 
 
 def shortlist(agents: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """The best by validation score; of equals the first."""
-    return sorted(agents, key=lambda a: -float(a["score"]))[:count]
+    """The best by validation score, those without one last; of equals the first."""
+    return sorted(agents, key=lambda a: math.inf if a["score"] is None else -float(a["score"]))[:count]
 
 
 def choose(trials: list[tuple[dict[str, Any], Tally]]) -> dict[str, Any]:
@@ -40,11 +40,11 @@ def execute(c: WheelContext, turn: int) -> dict[str, Any]:
         chosen = choose(trials)
         run = _episodes(c, cell, turn, chosen, AGENT, c.numbers.agent_episodes, AGENT_SEED, c.numbers.exploration_noise)
     fresh = [r.episode_id for _, t in trials for r in t.refs] + [r.episode_id for r in run.refs]
-    reward = c.state.outputs(turn, "D")
-    learning.label(c, Path(reward["bundle"]))
+    reward = c.found(c.state.outputs(turn, "D")["bundle"])
+    learning.label(c, reward)
     return {
         "trials": [as_dict(t, {"bundle_id": a["id"], "score": a["score"]}) for a, t in trials],
-        "chosen": chosen, "episodes": as_dict(run), "delusions": learning.delusions(c, turn, Path(reward["bundle"]), fresh),
+        "chosen": chosen, "episodes": as_dict(run), "delusions": learning.delusions(c, reward, fresh),
     }
 
 
@@ -54,7 +54,7 @@ def _episodes(c: WheelContext, cell: Any, turn: int, agent: dict[str, Any], kind
     where = f"tag = '{tag}' and bundle_id = '{agent['id']}'"
     starts = seeded_starts(count, c.seed(seed, turn))
     if c.rig.missing(where, starts)[1]:
-        c.rig.take_policy(cell, Path(agent["bundle"]))
+        c.rig.take_policy(cell, c.found(agent["bundle"]))
     request = EpisodeRequest(
         c.task, POLICY, steps=c.numbers.episode_steps, tags=tuple(dict.fromkeys((AGENT, kind, tag))),
         metadata=c.metadata(turn, exploration_noise=noise, agent=agent["name"]),

@@ -76,7 +76,7 @@ def fit_reward(c: WheelContext, turn: int) -> dict[str, Any]:
     bundle = Path(result["bundle"])
     lineage = read_manifest(bundle).lineage
     return {
-        "bundle": str(bundle), "id": result["bundle_id"], "metrics": result["metrics"], "sketches": result["sketches"],
+        "bundle": c.written(bundle), "id": result["bundle_id"], "metrics": result["metrics"], "sketches": result["sketches"],
         "episodes": result["episodes"], "sketch_ids": lineage.get("sketches", []), "revision": result["revision"],
     }
 
@@ -93,7 +93,7 @@ def label(c: WheelContext, bundle: Path) -> dict[str, Any]:
     return {k: result[k] for k in ("model_id", "episodes", "frames", "known", "wall_s")} | {"skipped": len(result["skipped"])}
 
 
-def delusions(c: WheelContext, turn: int, bundle: Path, fresh: Sequence[str]) -> list[dict[str, Any]]:
+def delusions(c: WheelContext, bundle: Path, fresh: Sequence[str]) -> list[dict[str, Any]]:
     """The agents' failed episodes that the model rates highest and, with an ensemble, those on which its members differ most; tagged, so
     that Studio's queue of delusions offers them (spec 000 section 2.12)."""
     from apprentice_learning.rewards.delusions import find_delusions
@@ -127,11 +127,11 @@ def agent_inputs(c: WheelContext, turn: int) -> dict[str, Any]:
 def train_agents(c: WheelContext, turn: int) -> dict[str, Any]:
     """Step E: labels everything, then trains each configuration with each seed, `parallel` at once, on the same labelled set."""
     reward = c.state.outputs(turn, "D")
-    labelled = label(c, Path(reward["bundle"]))
+    labelled = label(c, c.found(reward["bundle"]))
     folder = c.out / "agents" / f"turn{turn}"
     plans = [p for agent in c.numbers.agents for p in policy_plans(c, agent, reward["id"], folder)]
     train_all(plans, c.store.folder, c.config.datasets.all, folder, c.numbers.parallel)
-    return {"relabel": labelled, "agents": [agent_facts(p, folder) for p in plans]}
+    return {"relabel": labelled, "agents": [agent_facts(c, p, folder) for p in plans]}
 
 
 def policy_plans(c: WheelContext, agent: AgentPlan, reward_id: str, folder: Path) -> list[PolicyPlan]:
@@ -162,12 +162,12 @@ def agent_config(c: WheelContext, agent: AgentPlan, reward_id: str) -> dict[str,
     return TrainConfig.model_validate(fields).model_dump(mode="json")
 
 
-def agent_facts(plan: PolicyPlan, folder: Path) -> dict[str, Any]:
-    """A trained agent as the state and the report keep it; `score` is higher for the better."""
+def agent_facts(c: WheelContext, plan: PolicyPlan, folder: Path) -> dict[str, Any]:
+    """A trained agent as the state and the report keep it; `score` is higher for the better, None where nothing was held out."""
     bundle = folder / plan.name / BUNDLE
     manifest, metrics = read_manifest(bundle), newest_metrics(folder / plan.name)
     return {
-        "name": plan.name, "bundle": str(bundle), "id": bundle_id(manifest), "seed": plan.seed, "step": manifest.lineage.get("step", 0),
+        "name": plan.name, "bundle": c.written(bundle), "id": bundle_id(manifest), "seed": plan.seed, "step": manifest.lineage.get("step", 0),
         "metrics": {k: v for k, v in metrics.items() if k.startswith(("validation/", "train/")) or k == "updates_per_s"},
-        "score": -float(metrics.get(RANKED_BY, float("inf"))), "lineage": manifest.lineage,
+        "score": -float(metrics[RANKED_BY]) if RANKED_BY in metrics else None, "lineage": manifest.lineage,
     }

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_core.statistics import wilson
 from apprentice_workflows.demo.pictures import camera_strip, curve_plot, line_plot, rate_plot
 from apprentice_workflows.demo.training import metric_curves
+from apprentice_workflows.experiments.result import cell
 from apprentice_workflows.pages import render
 from apprentice_workflows.wheel import evaluation
 from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.state import STEPS, TITLES
-
 
 PARTS_OF_A_TURN = (
     "data", "sketches", "reward", "relabel", "agents", "trials", "delusions", "chosen", "agent_episodes", "evaluation", "time_to_success",
@@ -22,21 +21,15 @@ PARTS_OF_A_TURN = (
 """keys of a turn in report.json; null until the step that gives it is done"""
 
 
-def cell(name: str, successes: int, trials: int, paper: float | None) -> dict[str, Any]:
-    """One cell of a table of success rates: what experiments and reports share."""
-    low, high = wilson(successes, trials)
-    return {"name": name, "successes": successes, "trials": trials, "low": low, "high": high, "paper": paper}
-
-
 def collect_facts(c: WheelContext) -> dict[str, Any]:
     """What report.json says; of a turn only the steps that are done."""
     turns = [_turn(c, t) for t in range(1, c.state.turns + 1)]
     newest = c.store.stats()
-    rows = c.store.catalogue.episodes(c.config.datasets.all)
-    steps = sum(r.steps for r in rows)
+    # Of what the last turn's agents learn from, as the paper counts its 82, 94 and 100 %.
+    eventual = max((t["data"]["steps"] for t in turns if t["data"]), default=1)
     for facts in turns:
         if facts["data"]:
-            facts["data"]["fraction"] = facts["data"]["steps"] / max(1, steps)
+            facts["data"]["fraction"] = facts["data"]["steps"] / eventual
     return {
         "wheel": c.config.name, "task": c.task, "text": c.config.task_config().text, "preset": c.preset, "turns": turns,
         "wall_s": c.state.wall_s, "dataset": newest["groups"], "episodes": newest["episodes"], "steps": newest["steps"],
