@@ -167,7 +167,8 @@ def agent_facts(c: WheelContext, plan: PolicyPlan, folder: Path) -> dict[str, An
     bundle = folder / plan.name / BUNDLE
     manifest, metrics = read_manifest(bundle), newest_metrics(folder / plan.name)
     return {
-        "name": plan.name, "bundle": c.written(bundle), "id": bundle_id(manifest), "seed": plan.seed, "step": manifest.lineage.get("step", 0),
+        "name": plan.name, "bundle": c.written(bundle), "id": bundle_id(manifest), "seed": plan.seed,
+        "step": manifest.lineage.get("step", 0),
         "metrics": {k: v for k, v in metrics.items() if k.startswith(("validation/", "train/")) or k == "updates_per_s"},
         "score": -float(metrics[RANKED_BY]) if RANKED_BY in metrics else None, "lineage": manifest.lineage,
     }
