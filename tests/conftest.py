@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # studio_browser.py
+
 NAMESPACE = "/cell"
 MODULES = {
     "arm_node": "apprentice_control", "render_node": "apprentice_sim",

@@ -41,15 +41,18 @@ def _vector(element: ET.Element | None, attribute: str, default: str) -> np.ndar
 
 
 class UrdfTree:
-    """Links and joints of one URDF file; ConfigError names file and element when it is malformed."""
+    """Links and joints of one URDF; ConfigError names file and element when it is malformed.
 
-    def __init__(self, path: Path):
+    `text`: the description itself, where it did not come from a file; `path` then only names it in errors.
+    """
+
+    def __init__(self, path: Path, text: str | None = None):
         self._path = path
         try:
-            self.text = text = path.read_text(encoding="utf-8")
+            self.text = text = path.read_text(encoding="utf-8") if text is None else text
             if "<!DOCTYPE" in text or "<!ENTITY" in text:
                 raise ConfigError(str(path), "", "document type definitions are refused")
-            root = ET.fromstring(text)  # noqa: S314 - entities were refused above
+            self.root = root = ET.fromstring(text)  # noqa: S314 - entities were refused above
         except OSError as error:
             raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
         except (ET.ParseError, UnicodeDecodeError) as error:

@@ -37,8 +37,9 @@ def train(
     with Store(store_path) as store:
         names = (*config.network.cameras, *config.network.proprio)
         with bar("reading bags") as read:
-            reduction = config.network.image_reduction
-            columns = StoreColumns.open(store, where, names, lambda done, total: read(done, total, {}), reduction, config.view)
+            columns = StoreColumns.open(
+                store, where, names, lambda done, total: read(done, total, {}), config.network.image_reduction, config.view
+            )
     trainer = Trainer(config, columns, folder)
     if resume:
         trainer.resume()

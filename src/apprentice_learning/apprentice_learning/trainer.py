@@ -91,7 +91,8 @@ class Trainer:
     @property
     def config_hash(self) -> str:
         """Of all that decides the numbers; `steps` may grow between runs, logging and checkpoints do not matter."""
-        fields = self.config.model_dump(mode="json", exclude={"steps", "log_every", "checkpoint_every", "keep_checkpoints", "name", "device", "threads"})
+        loose = {"steps", "log_every", "checkpoint_every", "keep_checkpoints", "name", "device", "threads"}
+        fields = self.config.model_dump(mode="json", exclude=loose)
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def _fit_normaliser(self, columns: Columns) -> None:

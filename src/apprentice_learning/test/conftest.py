@@ -51,9 +51,12 @@ def columns(episodes) -> ArrayColumns:
     return ArrayColumns.from_episodes(episodes)
 
 
+SETTINGS = {"d4pg": {"sequence": 4, "n_step": 2, "critic_width": 8, "atoms": 5, "target_period": 2}}
+
+
 def _train_config(algorithm: str, **changes) -> TrainConfig:
     fields = {
-        "name": "test", "steps": 6, "batch": 8, "learner": {"algorithm": algorithm, "settings": {}},
+        "name": "test", "steps": 6, "batch": 8, "learner": {"algorithm": algorithm, "settings": SETTINGS.get(algorithm, {})},
         "network": {"cameras": [CAMERA], "proprio": ["tool/pose"], "encoder": "tiny", "proprio_embedding": 8, "hidden": [16, 16]},
         "view": {
             "sources": [

@@ -70,7 +70,7 @@ def test_trims_and_hiding_reach_the_view(tmp_path, train_config, monkeypatch):
     assert view.discount[[5, 9, 14]].tolist() == [0, 1, 0]
 
 
-@pytest.mark.parametrize("algorithm", ["bc", "iql"])
+@pytest.mark.parametrize("algorithm", ["bc", "iql", "d4pg"])
 def test_from_bags_to_an_acting_bundle(algorithm, bags, train_config, tmp_path):
     folder, made = bags
     told = []

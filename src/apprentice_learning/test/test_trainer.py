@@ -20,7 +20,7 @@ from apprentice_learning.runner import PolicyRunner
 from apprentice_learning.trainer import Trainer
 
 CAMERA = "camera/front"
-ALGORITHMS = ("bc", "iql")
+ALGORITHMS = ("bc", "iql", "d4pg")
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -70,6 +70,42 @@ def test_resumed_run_equals_an_unbroken_one(algorithm, columns, tmp_path, train_
     assert equal(whole.learner.state_dict(), rest.learner.state_dict())
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == 6
+
+
+def test_the_seed_decides_every_bit(columns, tmp_path, train_config):
+    def trained(seed: int, folder: str) -> dict:
+        trainer = Trainer(train_config("d4pg", seed=seed), columns, tmp_path / folder)
+        trainer.run()
+        return trainer.learner.state_dict()
+
+    one, same, other = trained(3, "one"), trained(3, "same"), trained(4, "other")
+    assert equal(one, same) and not equal(one, other)
+
+
+def test_a_killed_run_goes_on_to_the_bit(columns, tmp_path, train_config):
+    """kill -9 between two checkpoints: what was lost is done again, to the same end."""
+    whole = Trainer(train_config("d4pg", steps=7), columns, tmp_path / "whole")
+    whole.run()
+    child = os.fork()
+    if not child:
+        try:
+            Trainer(train_config("d4pg", steps=7), columns, tmp_path / "parts").run(
+                progress=lambda step, steps, metrics: os.kill(os.getpid(), signal.SIGKILL) if step == 5 else None
+            )
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    rest = Trainer(train_config("d4pg", steps=7), columns, tmp_path / "parts")
+    assert rest.resume() and rest.step == 3
+    rest.run()
+    assert equal(whole.learner.state_dict(), rest.learner.state_dict())
+
+
+def test_a_gpu_that_is_not_there_is_named(columns, tmp_path, train_config):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ApprenticeError, match="device: cuda"):
+        Trainer(train_config("d4pg", device="cuda"), columns, tmp_path)
 
 
 def test_interrupt_leaves_a_checkpoint(columns, tmp_path, train_config):
@@ -193,7 +229,7 @@ def test_tampered_weights_are_refused(bundle):
         PolicyRunner(path)
 
 
-@pytest.mark.parametrize("name", ["bc", "bc_demo", "iql", "iql_demo"])
+@pytest.mark.parametrize("name", ["bc", "bc_demo", "iql", "iql_demo", "d4pg", "d4pg_small", "d4pg_lowdim"])
 def test_shipped_configs_load(name):
     config = load_train_config(name)
     assert config.name == name and config.learner.algorithm == name.split("_")[0]

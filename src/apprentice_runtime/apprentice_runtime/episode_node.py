@@ -16,6 +16,7 @@ from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import RobotProfile, load_cell, load_robot, load_task
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import PolledGroup, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.streams import JointNames
@@ -46,7 +47,7 @@ from apprentice_runtime.ros_convert import (
 )
 from apprentice_runtime.ros_episode_server import EpisodeServer
 from apprentice_runtime.ros_readiness import Readiness
-from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, take_raw
+from apprentice_runtime.ros_streams import StreamTaps
 from apprentice_runtime.tick import EventData, StepData, TickPlan
 
 PARAMETERS = (

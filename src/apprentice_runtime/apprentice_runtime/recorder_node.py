@@ -9,10 +9,10 @@ from pathlib import Path
 
 from apprentice_core.paths import data_dir
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import header_stamp
 from apprentice_core.ros_qos import SPINE
 from apprentice_interfaces.msg import EpisodeCommitted
 from apprentice_runtime.ros_recorder_taps import RecorderTaps
-from apprentice_runtime.ros_streams import header_stamp
 from apprentice_store.episode_recorder import Committed, EpisodeRecorder
 from apprentice_store.store import Store
 

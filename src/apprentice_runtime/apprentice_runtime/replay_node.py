@@ -10,9 +10,9 @@ from rclpy.publisher import Publisher
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import message_class
 from apprentice_core.ros_qos import SPINE, STATIC
 from apprentice_runtime.replay import BagReplay, ReplaySchedule
-from apprentice_runtime.ros_streams import message_class
 
 PARAMETERS = (
     Param("bag", "", "bag folder, or one .mcap file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from apprentice_core.reward import RewardResult, RewardSource
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
+from apprentice_core.spaces import Observation
 from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_interfaces.msg import Applied, Reward, Tick
 from apprentice_runtime.reward_tracker import RewardTracker
@@ -55,7 +57,7 @@ class RewardNode(ApprenticeNode):
         self._tracker: RewardTracker | None = None
         self._taps: StreamTaps | None = None
         self._privileged = PrivilegedTap(self) if self._source.needs_privileged else None
-        self._job: tuple[TickPlan, float] | None = None
+        self._jobs: deque[tuple[TickPlan, float]] = deque(maxlen=100)
         self._answered = self._given_up = 0
         self._problem = ""
         self._publisher: Publisher | None = None
@@ -93,29 +95,36 @@ class RewardNode(ApprenticeNode):
     def _on_applied(self, message: Applied) -> None:
         if self._tracker:
             self._tracker.executed(message.step_id, from_floats(message.executed))
+            self._try()
 
     def _on_tick(self, message: Tick) -> None:
-        self._job = (tick_from_msg(message), time.monotonic())
+        # In order, each: the next tick may be here before all parts of the last one, and a reward needs both of its observations.
+        self._jobs.append((tick_from_msg(message), time.monotonic()))
         self._try()
 
     def _try(self) -> None:
-        if self._job is None or self._taps is None or self._tracker is None:
-            return
-        plan, since = self._job
-        parts = {p.stream: p.stamp for p in plan.parts if p.stamp and p.stream in self._taps.assembler.streams}
-        self._taps.drain()
-        privileged = self._privileged.at(plan.stamp, self._lockstep) if self._privileged else None
-        if self._taps.assembler.lacks(parts) or (self._privileged is not None and privileged is None):
-            if time.monotonic() - since > PATIENCE:
-                self._job, self._given_up = None, self._given_up + 1
-                self._retry.cancel()
-            elif self._retry.is_canceled():
-                self._retry.reset()
-            return
+        while self._jobs and self._taps is not None and self._tracker is not None:
+            plan, since = self._jobs[0]
+            parts = {p.stream: p.stamp for p in plan.parts if p.stamp and p.stream in self._taps.assembler.streams}
+            self._taps.drain()
+            privileged = self._privileged.at(plan.stamp, self._lockstep) if self._privileged else None
+            incomplete = bool(self._taps.assembler.lacks(parts)) or (self._privileged is not None and privileged is None)
+            lacking = incomplete or self._tracker.awaits_action(plan)
+            if lacking and time.monotonic() - since <= PATIENCE:
+                if self._retry.is_canceled():
+                    self._retry.reset()
+                return
+            self._jobs.popleft()
+            if incomplete:
+                self._given_up += 1
+            else:
+                self._judge(plan, self._taps.assembler.observation(parts), privileged)
         self._retry.cancel()
-        self._job = None
+
+    def _judge(self, plan: TickPlan, observation: Observation, privileged: dict[str, np.ndarray] | None) -> None:
+        assert self._tracker is not None
         try:
-            given = self._tracker.tick(plan, self._taps.assembler.observation(parts), privileged)
+            given = self._tracker.tick(plan, observation, privileged)
         except (KeyError, ValueError) as error:
             self._problem = f"{type(error).__name__}: {error}"
             return

@@ -39,6 +39,10 @@ class RewardTracker:
         while len(self._executed) > 8:
             del self._executed[next(iter(self._executed))]
 
+    def awaits_action(self, plan: TickPlan) -> bool:
+        """What was carried out since the last tick of this episode is not known yet; without it the action counts as neutral."""
+        return self._last is not None and plan.episode_id == self._episode and self._last.step_id not in self._executed
+
     def tick(
         self, plan: TickPlan, observation: Observation, privileged: Arrays | None
     ) -> tuple[int, dict[str, RewardResult]] | None:

@@ -79,6 +79,7 @@ class Readiness:
             "tick", "tick_missing", "episode/event", "action", "applied", *(f"action/{s}" for s in self._drivers(goal)),
             *(f"reward/{r}" for r in self._rewards), *streams, "privileged/objects",
         )
+        tell = {(i.node_name, i.node_namespace) for i in node.get_publishers_info_by_topic(MATCHED_TOPIC)}
         ends: set[bytes] = set()
         unheard = ""
         for topic in topics:
@@ -87,8 +88,8 @@ class Readiness:
             for p in publishers:
                 listeners = sum(_compatible(p, s) for s in subscriptions)
                 told = self._matched.get(f"{p.node_namespace.rstrip('/')}/{p.node_name}", {})
-                # A driver that is not of this suite says nothing; at least its own discovery has had the time of ours.
-                if told and told.get(node.resolve_topic_name(topic), 0) < listeners:
+                # A driver that is not of this suite tells nothing; it is taken as it is.
+                if (p.node_name, p.node_namespace) in tell and told.get(node.resolve_topic_name(topic), 0) < listeners:
                     unheard = unheard or f"{p.node_name} has not met all who listen to {topic}"
         if not ends <= self._met:
             self._met, self.newcomers = frozenset(ends), True

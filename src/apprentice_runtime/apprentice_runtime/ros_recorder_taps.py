@@ -11,7 +11,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_node import ApprenticeNode
-from apprentice_runtime.ros_streams import PolledGroup, message_class, take_raw
+from apprentice_core.ros_polled import PolledGroup, message_class, take_raw
 from apprentice_store.bag_metadata import TopicQos
 
 DEPTH = 4000

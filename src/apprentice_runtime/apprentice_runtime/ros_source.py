@@ -23,13 +23,14 @@ from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.episode import EpisodeContext
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode
+from apprentice_core.ros_polled import PolledGroup, header_stamp, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.streams import objects_to_privileged
 from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObjectStates, SafetyEvent, Tick
 from apprentice_runtime.ros_convert import action_to_msg, context_from_start, from_floats, tick_from_msg
-from apprentice_runtime.ros_streams import PolledGroup, StreamTaps, header_stamp, take_raw
+from apprentice_runtime.ros_streams import StreamTaps
 from apprentice_runtime.tick import EMPTY, Answer, TickPlan
 
 RETRY = 0.001

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.sketch_book import Curve, SketchBook
@@ -48,7 +49,8 @@ class Studio:
         return row
 
 
-def _studio(request: Request) -> Studio:
+async def _studio(request: HTTPConnection) -> Studio:
+    # A coroutine, so that no thread is asked for a look-up; HTTPConnection, so that sockets may depend on it too.
     studio: Studio = request.app.state.studio
     return studio
 

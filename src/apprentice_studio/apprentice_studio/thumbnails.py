@@ -37,18 +37,21 @@ class Thumbnails:
     def __init__(self, folder: Path, bags: BagCache):
         self.folder, self.bags = folder, bags
 
-    def get(self, episode_id: str) -> bytes:
-        """PNG bytes; NotFound without a camera, BagError for a damaged bag."""
-        bag = self.bags.path(episode_id)
+    def kept(self, episode_id: str) -> bytes | None:
+        """The picture if it is there and not older than the bag; neither catalogue nor bag is opened for it."""
         path = self.folder / f"{episode_id}.png"
         try:
-            # A repaired bag is another one of the same name.
-            if path.stat().st_mtime_ns >= bag.stat().st_mtime_ns:
-                return path.read_bytes()
-        except FileNotFoundError:
-            pass
+            # A repaired bag is another one of the same name. Bags bear their episode's id (see Store.row_of).
+            fresh = path.stat().st_mtime_ns >= (self.bags.store.folder / episode_id).stat().st_mtime_ns
+            return path.read_bytes() if fresh else None
+        except OSError:
+            return None
+
+    def make(self, episode_id: str) -> bytes:
+        """Draws and keeps it; NotFound without an episode, bag or camera, BagError for a damaged bag."""
         png = self._make(self.bags.get(episode_id), episode_id)
         self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{episode_id}.png"
         staging = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         staging.write_bytes(png)
         staging.replace(path)

@@ -49,8 +49,7 @@ class StoreColumns:
 
         Names under `tracked/` are the privileged arrays under a name of their own, not copied. With `reduction` the frames stand
         there once more, through the box filter of that side, in files beside the cache. Where the reward of `view` is 'model/<task>',
-        predicted rewards of one model version are laid beside, no observation is copied for them; ApprenticeError for episodes without,
-        unless the view leaves them out.
+        predicted rewards of one model version are laid beside; ApprenticeError for episodes without, unless the view leaves them out.
         """
         names = tuple(names)
         tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in names if n.startswith(TRACKED)}
@@ -71,8 +70,8 @@ class StoreColumns:
         if len(spaces) != 1:
             raise ApprenticeError(f"{store.folder}: episodes of several action spaces ({', '.join(spaces)}); narrow the query")
         spec = EpisodeReader(store.path(cache.episode_ids[-1])).spec
-        labels, model, unlabelled = _predictions(store, cache, manifest, view)
-        columns = {**cache.columns, **labels}
+        predicted, model, unlabelled = _with_predictions(store, cache, manifest, view)
+        columns = dict(predicted)
         for name, privileged in tracked.items():
             if privileged not in columns or not np.isfinite(columns[privileged][cache.episode_starts[:-1]]).all():
                 raise ApprenticeError(f"{store.folder}: {name}: not every episode holds {privileged}; narrow the query")
@@ -85,12 +84,11 @@ class StoreColumns:
         return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped, model, unlabelled)
 
 
-def _predictions(
+def _with_predictions(
     store: Store, cache: ReplayCache, manifest: Manifest, view: ViewConfig | None
-) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
-    """(the column of predicted rewards by its name, the model's id, episodes without); nothing where the view reads no prediction."""
+) -> tuple[Mapping[str, np.ndarray], str, tuple[str, ...]]:
     if view is None or not view.reward.startswith(PREDICTED):
-        return {}, "", ()
+        return cache.columns, "", ()
     task = view.reward[len(PREDICTED) :]
     column, model, missing = Predictions(store).column(cache, task, view.reward_model, manifest.revision)
     if missing:
@@ -98,4 +96,4 @@ def _predictions(
         if view.unlabelled == "refuse":
             raise ApprenticeError(f"{store.folder}: {text}; run `apprentice relabel {task}`, or set view.unlabelled to leave_out")
         log.warning("left out: %s", text)
-    return {REWARD_PREFIX + view.reward: column}, model, missing
+    return {**cache.columns, REWARD_PREFIX + view.reward: column}, model, missing

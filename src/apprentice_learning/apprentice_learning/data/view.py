@@ -29,7 +29,9 @@ class ViewConfig(Strict):
 
     sources: tuple[DataSource, ...]
     task: str = Field("", description="only episodes of this task, in every source; empty: any (paper: the mix holds other tasks too)")
-    without_drivers: tuple[str, ...] = Field((), description="drivers whose episodes no source draws from; paper: none, the ablation random_watcher")
+    without_drivers: tuple[str, ...] = Field(
+        (), description="drivers whose episodes no source draws from; paper: none, and random_watcher in the ablation"
+    )
     action: Literal["executed", "source"] = Field(
         "executed", description="executed: what acted on the world (RL); source: the driver's answer before its noise (imitation)"
     )

@@ -51,7 +51,7 @@ class RewardTrainer:
         self.network = RewardNetwork(data.specs, config.network())
         self.sampler = SketchSampler(data, self.network.inputs, config, seed)
         self._fit_normaliser()
-        # Weights stay in plain memory order: fused Adam walks a weight and its moments side by side, and a checkpoint restores plain moments.
+        # Weights stay in plain memory order: fused Adam walks weights and moments side by side, and a checkpoint restores plain moments.
         self.network.to(self.device)
         self.optimiser = adam(self.network.parameters(), config.learning_rate)
         self.step = self.best_step = self.stale = 0

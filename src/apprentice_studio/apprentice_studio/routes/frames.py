@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from apprentice_core.errors import BagError
@@ -42,6 +43,9 @@ def frame(
 
 
 @router.get("/thumbnail.png")
-def thumbnail(studio: Context, episode_id: EpisodeId) -> Response:
-    """The middle frame of the first colour camera, small."""
-    return Response(studio.thumbnails.get(episode_id), media_type="image/png", headers=THUMBNAIL)
+async def thumbnail(studio: Context, episode_id: EpisodeId) -> Response:
+    """The middle frame of the first colour camera, small. One that was made before is one small file, which no thread has to wait for."""
+    png = studio.thumbnails.kept(episode_id)
+    if png is None:
+        png = await run_in_threadpool(studio.thumbnails.make, episode_id)
+    return Response(png, media_type="image/png", headers=THUMBNAIL)

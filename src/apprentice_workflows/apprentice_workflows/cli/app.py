@@ -20,6 +20,7 @@ from apprentice_workflows.cli import (
     reproduce,
     rewards,
     store,
+    studio,
     train,
     wheel,
 )
@@ -48,6 +49,7 @@ app.command("delusions")(rewards.delusions)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(store.app, name="store")
 app.add_typer(bundle.app, name="bundle")
+app.command("studio")(studio.studio)
 app.command("replay")(replay.replay)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

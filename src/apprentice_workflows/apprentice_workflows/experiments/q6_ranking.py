@@ -47,7 +47,8 @@ def rescaled(values: np.ndarray, tau: float, rng: np.random.Generator, settings:
     a, p = rng.uniform(settings.lowest_scale, 0.999), settings.largest_power ** rng.uniform(-1.0, 1.0)
     below = tau * a * np.clip(s / tau, 0.0, 1.0) ** p
     above = tau + (1.0 - tau) * (0.05 + 0.95 * rng.uniform(0.3, 1.0) * np.clip((s - tau) / (1.0 - tau), 0.0, 1.0))
-    return np.where(s > tau, above, np.where(s < tau, below, s)).astype(np.float32)
+    edge = np.float32(tau)  # a curve of float32 stands at tau_s when it is the nearest float32 to it, as for the loss
+    return np.where(values > edge, above, np.where(values < edge, below, s)).astype(np.float32)
 
 
 def annotate(data: Path, settings: Q6Settings) -> None:
