@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from apprentice_core.cell import EpisodeRequest
-from apprentice_core.errors import ApprenticeError
 from apprentice_workflows.episodes import Tally, finished, seeded_starts
 from apprentice_workflows.wheel.context import DEMO_SEED, OTHER_SEED, WATCHER_SEED, WheelContext
 from apprentice_workflows.wheel.rig import WATCHER, WATCHER_TASK, Operator
@@ -59,9 +58,10 @@ def fill_store(c: WheelContext, turn: int) -> dict[str, Any]:
         task: _operator_episodes(c, task, count, OTHER_SEED, c.tag(1, "B", task), ("other_task",))
         for task, count in c.numbers.other_tasks.items()
     }
-    report = c.store.check(hashes=False)
-    if not report.ok:
-        raise ApprenticeError(f"{c.store.folder}: the store check found something wrong; `apprentice store check` says what")
+    check = c.store.check(hashes=False)
+    for finding in check.findings:
+        # Reported, not fatal: what is damaged is left out by every reader, and the rest is good.
+        c.console.print(f"store: {finding.name}: {finding.message} ({finding.code})", highlight=False)
     manifest = c.store.manifest(c.config.datasets.all)
     on_task = c.store.manifest(c.config.datasets.on_task_query, revision=manifest.revision)
     rows = c.store.catalogue.episodes(c.config.datasets.all, revision=manifest.revision)
@@ -69,7 +69,7 @@ def fill_store(c: WheelContext, turn: int) -> dict[str, Any]:
         "random_watcher": _counts(watched), "other_tasks": {k: _counts(v) for k, v in others.items()},
         "manifest": manifest.hash, "query": manifest.query, "revision": manifest.revision, "episodes": len(manifest),
         "on_task_episodes": len(on_task), "steps": sum(r.steps for r in rows), "hours": sum(r.duration for r in rows) / HOUR,
-        "groups": c.store.stats()["groups"],
+        "groups": c.store.stats()["groups"], "findings": [vars(f) for f in check.findings],
     }
 
 

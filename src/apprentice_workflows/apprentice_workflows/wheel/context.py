@@ -52,10 +52,19 @@ class WheelContext:
         state = WheelState(out, {"wheel": config.name, "preset": preset, "data": str(data.resolve()) if data else "episodes"})
         store = Store(data or out / "episodes")
         context = cls(out, config, numbers, preset, store, Rig(store, config.cell, nodes, out / "logs"), state, user, studio, blind)
-        torn = store.repair().recovered
-        if torn:
-            context.console.print(f"recovered {len(torn)} episode(s) that an interruption had cut off")
+        context._repair()
         return context
+
+    def _repair(self) -> None:
+        """Takes in what an interruption has left. Only where there is something: a repair reads every bag."""
+        known = {r.episode_id for r in self.store.episodes(hidden=True)}
+        if not any(self.store.folder.glob("*.open")) and all(bag.name in known for bag in self.store.bags()):
+            return
+        report = self.store.repair()
+        if report.recovered:
+            self.console.print(f"recovered {len(report.recovered)} episode(s) that an interruption had cut off")
+        for finding in report.hopeless:
+            self.console.print(f"left as it is: {finding.name}: {finding.message}", highlight=False)
 
     @property
     def task(self) -> str:
