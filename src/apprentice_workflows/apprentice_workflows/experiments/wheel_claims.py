@@ -5,7 +5,6 @@ Cut into pieces that can each be interrupted: the wheel's steps, one training ru
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +111,14 @@ def pooled(groups: dict[str, tuple[int, int]]) -> tuple[int, int]:
 
 def ablation_claim(name: str, c: WheelContext, s: ExperimentSettings, out: Path) -> dict[str, Any]:
     """Q1, Q2 or Q3: the reward model stays as it is, only the training of the agents changes."""
-    began, claim = time.monotonic(), CLAIMS[name]
+    claim = CLAIMS[name]
     turn_wheel(c, s)
-    variants = {FULL: train(c, s, ""), claim.against: train(c, s, ABLATIONS[claim.against])}
-    found = compare(c, s, variants)
+    with c.state.clock(name):
+        variants = {FULL: train(c, s, ""), claim.against: train(c, s, ABLATIONS[claim.against])}
+        found = compare(c, s, variants)
     verdict, gain = judge(pooled(found[FULL]), pooled(found[claim.against]), claim.margin)
     return write_result(
-        out, claim.text, cells(c, found), verdict, s.seeds, _config(c, s), time.monotonic() - began,
+        out, claim.text, cells(c, found), verdict, s.seeds, _config(c, s), _wall(c, name),
         difference=dict(zip(("mean", "low", "high"), gain, strict=True)), margin=claim.margin,
         reward_model=c.state.outputs(s.turns, "D")["id"],
     )
@@ -126,30 +126,30 @@ def ablation_claim(name: str, c: WheelContext, s: ExperimentSettings, out: Path)
 
 def turns_claim(c: WheelContext, s: ExperimentSettings, out: Path) -> dict[str, Any]:
     """Q4: the chosen agent of each turn, on the same starts; and whether the last is surely better than the first."""
-    began = time.monotonic()
     for turn in range(1, s.turns + 1):
         for step in STEPS[:-1]:
             run_step(c, turn, step)
     variants = {f"turn {t}": {0: c.found(c.state.outputs(t, "F")["chosen"]["bundle"])} for t in range(1, s.turns + 1)}
     # One agent a turn: three times the starts give as many episodes a cell as three seeds do.
-    found = compare(c, s.model_copy(update={"repeats": s.repeats * len(s.seeds)}), variants)
+    with c.state.clock("q4_turns"):
+        found = compare(c, s.model_copy(update={"repeats": s.repeats * len(s.seeds)}), variants)
     verdict, gain = judge(pooled(found[f"turn {s.turns}"]), pooled(found["turn 1"]), 0.0)
     return write_result(
         out, "Q4: success rises turn by turn, as data and sketches grow", cells(c, found), verdict, [0], _config(c, s),
-        time.monotonic() - began, difference=dict(zip(("mean", "low", "high"), gain, strict=True)), margin=0.0,
+        _wall(c, "q4_turns"), difference=dict(zip(("mean", "low", "high"), gain, strict=True)), margin=0.0,
     )
 
 
 def success_claim(c: WheelContext, s: ExperimentSettings, out: Path) -> dict[str, Any]:
     """The full method's success beside the paper's: holds where each set's rate is at least the paper's, does not where a set's interval
     lies below it."""
-    began = time.monotonic()
     turn_wheel(c, s)
-    found = compare(c, s, {FULL: train(c, s, "")})
+    with c.state.clock("full_method"):
+        found = compare(c, s, {FULL: train(c, s, "")})
     table = cells(c, found)
     return write_result(
         out, f"{c.config.name}: the full method succeeds at least as often as the paper's", table, reached(table), s.seeds, _config(c, s),
-        time.monotonic() - began,
+        _wall(c, "full_method"),
     )
 
 
@@ -157,6 +157,11 @@ def reached(table: Sequence[dict[str, Any]]) -> Verdict:
     if any(t["high"] < t["paper"] for t in table):
         return "does not hold"
     return "holds" if all(t["trials"] and t["successes"] / t["trials"] >= t["paper"] for t in table) else "undecided"
+
+
+def _wall(c: WheelContext, name: str) -> float:
+    """Seconds of the wheel's own steps and of the claim's, over all interruptions; agents that another claim has trained are not in it."""
+    return c.state.wall_s + c.state.clocks.get(name, 0.0)
 
 
 def _config(c: WheelContext, s: ExperimentSettings) -> dict[str, Any]:

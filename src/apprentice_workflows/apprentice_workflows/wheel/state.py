@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class WheelState:
         """ApprenticeError when the file is damaged, or belongs to another wheel or preset."""
         self.path, self.identity = out / "state.json", dict(identity)
         self.steps: dict[str, dict[str, Any]] = {}
+        self.clocks: dict[str, float] = {}
         if not self.path.exists():
             out.mkdir(parents=True, exist_ok=True)
             self._write()
@@ -40,6 +42,7 @@ class WheelState:
             saved = json.loads(self.path.read_text(encoding="utf-8"))
             form, known = saved["format"], saved["identity"]
             self.steps = {str(k): dict(v) for k, v in saved["steps"].items()}
+            self.clocks = {str(k): float(v) for k, v in saved["clocks"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ApprenticeError(f"{self.path}: is not readable ({error}); move it aside to begin anew on the same episodes") from error
         if form != FORMAT or known != self.identity:
@@ -86,6 +89,16 @@ class WheelState:
         self._write()
         return dict(outputs), True
 
+    @contextmanager
+    def clock(self, name: str) -> Iterator[None]:
+        """Adds the block's seconds to a clock of its own, also when it is cut short: work on the wheel that is no step of it."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.clocks[name] = self.clocks.get(name, 0.0) + time.monotonic() - began
+            self._write()
+
     @property
     def turns(self) -> int:
         """The last turn of which anything was done."""
@@ -97,7 +110,7 @@ class WheelState:
 
     def _write(self) -> None:
         partial = self.path.with_name(f".state.{os.getpid()}")
-        text = json.dumps({"format": FORMAT, "identity": self.identity, "steps": self.steps}, indent=1)
+        text = json.dumps({"format": FORMAT, "identity": self.identity, "steps": self.steps, "clocks": self.clocks}, indent=1)
         with partial.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
