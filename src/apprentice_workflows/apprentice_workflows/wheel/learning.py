@@ -17,6 +17,7 @@ import yaml
 
 from apprentice_core.bundle import bundle_id, read_manifest
 from apprentice_core.errors import ApprenticeError
+from apprentice_workflows.children import end_child, start_child
 from apprentice_workflows.demo.settings import PolicyPlan
 from apprentice_workflows.demo.training import BUNDLE, newest_metrics, train_all
 from apprentice_workflows.wheel.config import AgentPlan
@@ -34,13 +35,17 @@ INTERRUPTED = 130
 def command(*words: str) -> dict[str, Any]:
     """Runs `apprentice <words>`, progress on this terminal; the JSON object of its last line. ApprenticeError when it fails,
     KeyboardInterrupt when it was interrupted (it has left a checkpoint)."""
-    done = subprocess.run([sys.executable, "-m", "apprentice_workflows", *words], stdout=subprocess.PIPE, check=False)
-    if done.returncode == INTERRUPTED:
-        raise KeyboardInterrupt
-    if done.returncode:
-        raise ApprenticeError(f"apprentice {' '.join(words[:2])} failed (exit {done.returncode}); what it said is above")
+    child = start_child([sys.executable, "-m", "apprentice_workflows", *words], stdout=subprocess.PIPE)
     try:
-        return dict(json.loads(done.stdout.decode().strip().splitlines()[-1]))
+        said, _ = child.communicate()
+    finally:
+        end_child(child)
+    if child.returncode == INTERRUPTED:
+        raise KeyboardInterrupt
+    if child.returncode:
+        raise ApprenticeError(f"apprentice {' '.join(words[:2])} failed (exit {child.returncode}); what it said is above")
+    try:
+        return dict(json.loads(said.decode().strip().splitlines()[-1]))
     except (ValueError, IndexError) as error:
         raise ApprenticeError(f"apprentice {words[0]} ended without its result") from error
 

@@ -42,7 +42,7 @@ class WheelState:
             saved = json.loads(self.path.read_text(encoding="utf-8"))
             form, known = saved["format"], saved["identity"]
             self.steps = {str(k): dict(v) for k, v in saved["steps"].items()}
-            self.clocks = {str(k): float(v) for k, v in saved["clocks"].items()}
+            self.clocks = {str(k): float(v) for k, v in saved.get("clocks", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ApprenticeError(f"{self.path}: is not readable ({error}); move it aside to begin anew on the same episodes") from error
         if form != FORMAT or known != self.identity:
