@@ -19,6 +19,7 @@ from apprentice_core.paths import config_path
 from apprentice_store.catalogue import SKETCH
 from apprentice_workflows.wheel.annotator import SUCCESS_BAND, progress
 from apprentice_workflows.wheel.context import WheelContext
+from apprentice_workflows.wheel.evaluation import Comparison
 from apprentice_workflows.wheel.run import run_step, run_wheel
 from apprentice_workflows.wheel.sketching import SketchesMissing
 from apprentice_workflows.wheel.studio_client import StudioClient, local_studio
@@ -115,6 +116,38 @@ def test_a_person_is_waited_for(turned: WheelContext, wheel_file: str, tmp_path:
         turned.user = "scripted"
     with StudioClient("http://127.0.0.1:9", "grace") as nobody, pytest.raises(ApprenticeError, match=r"127.0.0.1:9 does not answer"):
         nobody.queue("lift_green", "demos", 3)
+
+
+def test_policies_are_compared_in_shuffled_order_and_once(turned: WheelContext, tmp_path: Path) -> None:
+    from apprentice_core.cell import ResetRequest
+    from apprentice_core.spaces import ArraySpec, cartesian_velocity_gripper
+    from apprentice_learning.bundles import write_policy
+    from apprentice_learning.networks.observation import NetworkConfig
+    from apprentice_learning.networks.policies import PolicyNetwork
+
+    space, policies = cartesian_velocity_gripper(), {}
+    for name, width in (("good", 8), ("better", 9)):
+        network = PolicyNetwork((ArraySpec("tool/pose", (7,)),), space.size, NetworkConfig(proprio=("tool/pose",), hidden=(width,)))
+        write_policy(tmp_path / name, network, name=name, algorithm="none", action_space=space.name, action_space_hash=space.hash)
+        policies[name] = tmp_path / name
+    starts = {s: [ResetRequest(initial_state=s, seed=k) for k in range(20)] for s in ("normal", "hard")}
+    held = Comparison(turned.store, turned.rig, turned.config.task_config(), policies, starts, "compared")
+    order = [name for name, _ in held.trials(3)]
+    assert order.count("good") == order.count("better") == 40 and order != sorted(order) and held.trials(3) == held.trials(3)
+    assert {held.letters(s)["good"] for s in range(20)} == {"policy A", "policy B"}
+
+    before = turned.store.manifest(turned.config.datasets.all, save=False)
+    held.starts = {"unseen": [ResetRequest(initial_state="unseen", seed=5)]}
+    held.run(3, {"turn": 1}, blind=True)
+    rows = turned.store.episodes("tag = 'compared'")
+    assert {r.bundle_id for r in rows} == set(held.ids.values()) and [(r.initial_state, r.seed) for r in rows] == [("unseen", 5)] * 2
+    assert [len(held.tally(n, "unseen").refs) for n in policies] == [1, 1] and held.trials() == []
+    held.run(3, {"turn": 1})
+    assert len(turned.store.episodes("tag = 'compared'")) == 2, "nothing was left to run"
+    # Somebody says otherwise later: the judgement counts.
+    turned.store.catalogue.annotate(rows[0].episode_id, "success", "", True, "grace")
+    assert sum(held.tally(n, "unseen").successes for n in policies) == 1
+    assert turned.store.manifest(turned.config.datasets.all, save=False).ids == before.ids, "evaluation is not trained on"
 
 
 def test_a_step_needs_those_before_it(turned: WheelContext) -> None:
