@@ -43,7 +43,7 @@ def execute(c: WheelContext, turn: int) -> dict[str, Any]:
     reward = c.found(c.state.outputs(turn, "D")["bundle"])
     learning.label(c, reward)
     return {
-        "trials": [as_dict(t, {"bundle_id": a["id"], "score": a["score"]}) for a, t in trials],
+        "trials": [as_dict(t, {"name": a["name"], "bundle_id": a["id"], "score": a["score"]}) for a, t in trials],
         "chosen": chosen, "episodes": as_dict(run), "delusions": learning.delusions(c, reward, fresh),
     }
 

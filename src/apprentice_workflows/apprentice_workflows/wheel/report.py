@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_store.catalogue import SKETCH
+from apprentice_store.predictions import Predictions
 from apprentice_workflows.demo.pictures import camera_strip, curve_plot, line_plot, rate_plot
 from apprentice_workflows.demo.training import metric_curves
 from apprentice_workflows.experiments.result import cell
@@ -69,7 +71,7 @@ def write_report(c: WheelContext) -> Path:
     facts = collect_facts(c)
     page = render(
         "wheel", facts=facts, titles=TITLES, rates=_rates(facts), reward=_reward_plot(facts), curves=_learning_curves(c, facts),
-        strips=_strips(c, facts),
+        strips=_strips(c, facts), drawn=_drawn(c, facts),
     )
     (c.out / "report.json").write_text(json.dumps(facts, indent=2, default=str), encoding="utf-8")
     path = c.out / "report.html"
@@ -93,6 +95,29 @@ def _reward_plot(facts: dict[str, Any]) -> str:
         if known:
             lines[name.replace("_", " ")] = ([k[0] for k in known], [k[1] for k in known])
     return line_plot("reward model on held-out episodes", lines, "turn", (0.0, 1.02)) if lines else ""
+
+
+def _drawn(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Sketch and prediction over one episode that was sketched, and over the worst delusion candidate, of the newest labelled turn."""
+    done = [t for t in facts["turns"] if t["relabel"]]
+    if not done:
+        return []
+    model, predictions = done[-1]["reward"]["id"], Predictions(c.store)
+    said = predictions.of(c.config.sketch_task, model)
+    wanted = [("a sketched episode", i) for i in c.state.outputs(done[-1]["turn"], "C")["episodes"][:1]]
+    wanted += [("the worst delusion candidate", d["episode_id"]) for d in (done[-1]["delusions"] or ())[:1]]
+    out = []
+    for caption, episode_id in wanted:
+        lines = {
+            f"sketch of {user}": (range(len(values)), values)
+            for _, kind, user, values in c.store.catalogue.reward_sequences(episode_id, c.config.sketch_task) if kind == SKETCH
+        }
+        if episode_id in said:
+            values = predictions.read(said[episode_id])
+            lines |= {f"member {k + 1}": (range(len(values)), values[:, k]) for k in range(values.shape[1])}
+        if lines:
+            out.append((f"{caption}, {episode_id}", line_plot(f"model {model}", lines, "frame", (0.0, 1.02))))
+    return out
 
 
 def _learning_curves(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, str]]:
