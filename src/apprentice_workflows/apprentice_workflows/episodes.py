@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.config import TaskConfig
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.statistics import Proportion
-from apprentice_store.catalogue import EpisodeRow
-from apprentice_store.store import Store
+
+if TYPE_CHECKING:  # help must not wait for the database's library
+    from apprentice_store.catalogue import EpisodeRow
+    from apprentice_store.store import Store
 
 COLLECTION_SEED = 1
 EVALUATION_SEED = 1_000_000

@@ -11,7 +11,7 @@ from apprentice_workflows.episodes import Tally, as_dict, seeded_starts
 from apprentice_workflows.wheel import learning
 from apprentice_workflows.wheel.context import AGENT_SEED, TRIAL_SEED, WheelContext
 
-AGENT = "agent"
+TRIAL, AGENT = "trial", "agent"
 
 
 def execution_inputs(c: WheelContext, turn: int) -> dict[str, Any]:
@@ -36,15 +36,14 @@ def execute(c: WheelContext, turn: int) -> dict[str, Any]:
     """Step F. The same starts for every trial; then the chosen agent with exploration noise; then labels, and delusions to the queue."""
     short = shortlist(c.state.outputs(turn, "E")["agents"], c.numbers.shortlist)
     with c.rig.open(c.task) as cell:
-        trials = [(a, _episodes(c, cell, turn, a, "trial", c.numbers.trial_episodes, TRIAL_SEED, 0.0)) for a in short]
+        trials = [(a, _episodes(c, cell, turn, a, TRIAL, c.numbers.trial_episodes, TRIAL_SEED, 0.0)) for a in short]
         chosen = choose(trials)
         run = _episodes(c, cell, turn, chosen, AGENT, c.numbers.agent_episodes, AGENT_SEED, c.numbers.exploration_noise)
-    fresh = [r.episode_id for _, t in trials for r in t.refs] + [r.episode_id for r in run.refs]
     reward = c.found(c.state.outputs(turn, "D")["bundle"])
     learning.label(c, reward)
     return {
         "trials": [as_dict(t, {"name": a["name"], "bundle_id": a["id"], "score": a["score"]}) for a, t in trials],
-        "chosen": chosen, "episodes": as_dict(run), "delusions": learning.delusions(c, reward, fresh),
+        "chosen": chosen, "episodes": as_dict(run), "delusions": learning.delusions(c, reward, [c.tag(turn, "F", kind) for kind in (TRIAL, AGENT)]),
     }
 
 

@@ -98,15 +98,15 @@ def label(c: WheelContext, bundle: Path) -> dict[str, Any]:
     return {k: result[k] for k in ("model_id", "episodes", "frames", "known", "wall_s")} | {"skipped": len(result["skipped"])}
 
 
-def delusions(c: WheelContext, bundle: Path, fresh: Sequence[str]) -> list[dict[str, Any]]:
-    """The agents' failed episodes that the model rates highest and, with an ensemble, those on which its members differ most; tagged, so
+def delusions(c: WheelContext, bundle: Path, tags: Sequence[str]) -> list[dict[str, Any]]:
+    """Of the episodes with one of these tags, the agents' failed episodes that the model rates highest and, with an ensemble, those on which its members differ most; tagged, so
     that Studio's queue of delusions offers them (spec 000 section 2.12)."""
     from apprentice_learning.rewards.delusions import find_delusions
 
     limit = c.numbers.delusions
-    if not limit or not fresh:
+    if not limit:
         return []
-    chosen = f"id in ({', '.join(repr(i) for i in fresh)})"
+    chosen = " or ".join(f"tag = '{t}'" for t in tags)
     model = bundle_id(read_manifest(bundle))
     found = {d.episode_id: d for d in find_delusions(c.store.folder, c.config.sketch_task, "failure", limit, model, chosen)}
     if c.numbers.reward.members > 1:
