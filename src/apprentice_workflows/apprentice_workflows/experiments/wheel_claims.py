@@ -76,8 +76,9 @@ def turn_wheel(c: WheelContext, s: ExperimentSettings) -> None:
 
 def train(c: WheelContext, s: ExperimentSettings, ablation: str) -> dict[int, Path]:
     """Bundles by seed; what is trained already (for another claim) is not trained again."""
-    folder = c.out / "experiments" / s.agent
-    plans = policy_plans(c, s.plan(ablation), c.state.outputs(s.turns, "D")["id"], folder)
+    reward, plan = c.state.outputs(s.turns, "D")["id"], s.plan(ablation)
+    folder = c.out / "experiments" / f"{s.agent}-{plan.steps}-{reward}"  # of another reward model or length they are other agents
+    plans = policy_plans(c, plan, reward, folder)
     train_all(plans, c.store.folder, c.config.datasets.all, folder, s.parallel)
     return {p.seed: folder / p.name / BUNDLE for p in plans}
 

@@ -41,9 +41,10 @@ def execute(c: WheelContext, turn: int) -> dict[str, Any]:
         run = _episodes(c, cell, turn, chosen, AGENT, c.numbers.agent_episodes, AGENT_SEED, c.numbers.exploration_noise)
     reward = c.found(c.state.outputs(turn, "D")["bundle"])
     learning.label(c, reward)
+    found = learning.delusions(c, reward, [c.tag(turn, "F", kind) for kind in (TRIAL, AGENT)])
     return {
         "trials": [as_dict(t, {"name": a["name"], "bundle_id": a["id"], "score": a["score"]}) for a, t in trials],
-        "chosen": chosen, "episodes": as_dict(run), "delusions": learning.delusions(c, reward, [c.tag(turn, "F", kind) for kind in (TRIAL, AGENT)]),
+        "chosen": chosen, "episodes": as_dict(run), "delusions": found,
     }
 
 

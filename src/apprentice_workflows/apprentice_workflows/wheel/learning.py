@@ -22,6 +22,7 @@ from apprentice_workflows.demo.settings import PolicyPlan
 from apprentice_workflows.demo.training import BUNDLE, newest_metrics, train_all
 from apprentice_workflows.wheel.config import AgentPlan
 from apprentice_workflows.wheel.context import WheelContext
+from apprentice_workflows.wheel.state import digest
 
 ALL_DATA, ON_TASK = 0.75, 0.25
 """paper: shares of a batch"""
@@ -69,7 +70,8 @@ def fit_reward(c: WheelContext, turn: int) -> dict[str, Any]:
     """Step D: the reward model of this turn, from all sketches so far. Earlier models stay (spec 000 line 72)."""
     from apprentice_learning.rewards.config import load_reward_config
 
-    plan, folder = c.numbers.reward, c.out / "reward" / f"turn{turn}"
+    # Other sketches or another plan are another run: a folder of its own, so that none is taken up for the other.
+    plan, folder = c.numbers.reward, c.out / "reward" / f"turn{turn}-{digest(reward_inputs(c, turn))[:8]}"
     changes: dict[str, Any] = {"cameras": [f"camera/{n}" for n in c.config.cameras], "proprio": list(c.config.proprio)}
     changes |= {k: v for k, v in (("members", plan.members), ("steps", plan.steps)) if v}
     config = load_reward_config(plan.config, task=c.config.sketch_task, **changes)
@@ -99,8 +101,8 @@ def label(c: WheelContext, bundle: Path) -> dict[str, Any]:
 
 
 def delusions(c: WheelContext, bundle: Path, tags: Sequence[str]) -> list[dict[str, Any]]:
-    """Of the episodes with one of these tags, the agents' failed episodes that the model rates highest and, with an ensemble, those on which its members differ most; tagged, so
-    that Studio's queue of delusions offers them (spec 000 section 2.12)."""
+    """Of the episodes with one of these tags: the failed ones that the model rates highest and, with an ensemble, those on which its members
+    differ most; tagged, so that Studio's queue of delusions offers them (spec 000 section 2.12)."""
     from apprentice_learning.rewards.delusions import find_delusions
 
     limit = c.numbers.delusions
@@ -108,11 +110,12 @@ def delusions(c: WheelContext, bundle: Path, tags: Sequence[str]) -> list[dict[s
         return []
     chosen = " or ".join(f"tag = '{t}'" for t in tags)
     model = bundle_id(read_manifest(bundle))
-    found = {d.episode_id: d for d in find_delusions(c.store.folder, c.config.sketch_task, "failure", limit, model, chosen)}
-    if c.numbers.reward.members > 1:
-        for d in find_delusions(c.store.folder, c.config.sketch_task, "ensemble", limit, model, chosen):
-            found.setdefault(d.episode_id, d)
-    out = list(found.values())[:limit]
+    failed = find_delusions(c.store.folder, c.config.sketch_task, "failure", limit, model, chosen)
+    ensemble = c.numbers.reward.members > 1
+    disputed = find_delusions(c.store.folder, c.config.sketch_task, "ensemble", limit, model, chosen) if ensemble else []
+    # Half of each where there are enough, the worst failures first.
+    half = limit - min(limit // 2, len(disputed))
+    out = list({d.episode_id: d for d in (*failed[:half], *disputed, *failed[half:])}.values())[:limit]
     for d in out:
         if DELUSION_TAG not in c.store.catalogue.tags_of(d.episode_id):
             c.store.tag(d.episode_id, DELUSION_TAG, author="wheel")
@@ -133,7 +136,7 @@ def train_agents(c: WheelContext, turn: int) -> dict[str, Any]:
     """Step E: labels everything, then trains each configuration with each seed, `parallel` at once, on the same labelled set."""
     reward = c.state.outputs(turn, "D")
     labelled = label(c, c.found(reward["bundle"]))
-    folder = c.out / "agents" / f"turn{turn}"
+    folder = c.out / "agents" / f"turn{turn}-{digest(agent_inputs(c, turn))[:8]}"
     plans = [p for agent in c.numbers.agents for p in policy_plans(c, agent, reward["id"], folder)]
     train_all(plans, c.store.folder, c.config.datasets.all, folder, c.numbers.parallel)
     return {"relabel": labelled, "agents": [agent_facts(c, p, folder) for p in plans]}

@@ -51,7 +51,7 @@ def _turn(c: WheelContext, turn: int) -> dict[str, Any]:
         facts["reward"] = {k: out["D"][k] for k in ("id", "metrics", "sketches", "episodes", "sketch_ids", "revision")}
     if "E" in out:
         facts["relabel"] = out["E"]["relabel"]
-        facts["agents"] = [{k: a[k] for k in ("name", "id", "seed", "step", "score", "metrics", "lineage")} for a in out["E"]["agents"]]
+        facts["agents"] = [{k: a[k] for k in ("name", "id", "bundle", "seed", "step", "score", "metrics", "lineage")} for a in out["E"]["agents"]]
     if "F" in out:
         facts["trials"], facts["delusions"] = out["F"]["trials"], out["F"]["delusions"]
         facts["chosen"] = {k: out["F"]["chosen"][k] for k in ("name", "id")}
@@ -124,7 +124,7 @@ def _learning_curves(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, 
     out = []
     for t in facts["turns"]:
         for agent in t["agents"] or ():
-            curves = metric_curves(c.out / "agents" / f"turn{t['turn']}" / agent["name"])
+            curves = metric_curves(c.found(agent["bundle"]).parent)
             if curves:
                 out.append((f"turn {t['turn']}, {agent['name']}", curve_plot(agent["name"], curves)))
     return out
