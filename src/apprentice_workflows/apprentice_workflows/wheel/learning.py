@@ -101,8 +101,8 @@ def label(c: WheelContext, bundle: Path) -> dict[str, Any]:
 
 
 def delusions(c: WheelContext, bundle: Path, tags: Sequence[str]) -> list[dict[str, Any]]:
-    """Of the episodes with one of these tags: the failed ones that the model rates highest and, with an ensemble, those on which its members
-    differ most; tagged, so that Studio's queue of delusions offers them (spec 000 section 2.12)."""
+    """Of the episodes with one of these tags: the failed ones that the model rates highest and, with an ensemble, those on which its
+    members differ most; tagged, so that Studio's queue of delusions offers them (spec 000 section 2.12)."""
     from apprentice_learning.rewards.delusions import find_delusions
 
     limit = c.numbers.delusions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def _turn(c: WheelContext, turn: int) -> dict[str, Any]:
         facts["reward"] = {k: out["D"][k] for k in ("id", "metrics", "sketches", "episodes", "sketch_ids", "revision")}
     if "E" in out:
         facts["relabel"] = out["E"]["relabel"]
-        facts["agents"] = [{k: a[k] for k in ("name", "id", "bundle", "seed", "step", "score", "metrics", "lineage")} for a in out["E"]["agents"]]
+        facts["agents"] = out["E"]["agents"]
     if "F" in out:
         facts["trials"], facts["delusions"] = out["F"]["trials"], out["F"]["delusions"]
         facts["chosen"] = {k: out["F"]["chosen"][k] for k in ("name", "id")}
@@ -108,13 +109,13 @@ def _drawn(c: WheelContext, facts: dict[str, Any]) -> list[tuple[str, str]]:
     wanted += [("the worst delusion candidate", d["episode_id"]) for d in (done[-1]["delusions"] or ())[:1]]
     out = []
     for caption, episode_id in wanted:
-        lines = {
-            f"sketch of {user}": (range(len(values)), values)
+        lines: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+            f"sketch of {user}": (range(len(values)), values.tolist())
             for _, kind, user, values in c.store.catalogue.reward_sequences(episode_id, c.config.sketch_task) if kind == SKETCH
         }
         if episode_id in said:
             values = predictions.read(said[episode_id])
-            lines |= {f"member {k + 1}": (range(len(values)), values[:, k]) for k in range(values.shape[1])}
+            lines |= {f"member {k + 1}": (range(len(values)), values[:, k].tolist()) for k in range(values.shape[1])}
         if lines:
             out.append((f"{caption}, {episode_id}", line_plot(f"model {model}", lines, "frame", (0.0, 1.02))))
     return out
