@@ -4,6 +4,7 @@ setup(
     name="apprentice_workflows",
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
+    package_data={"apprentice_workflows": ["templates/*.j2"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/apprentice_workflows"]),
         ("share/apprentice_workflows", ["package.xml"]),

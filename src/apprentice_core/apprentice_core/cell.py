@@ -52,7 +52,7 @@ class ResetRequest:
 
     mode: ResetMode = "full"
     initial_state: str = ""
-    """a named start '<set>/<name>'; wins over the seed"""
+    """a named start '<set>/<name>', which wins over the seed; or '<set>': one of its starts, drawn and varied by the seed"""
     seed: int | None = None
 
 

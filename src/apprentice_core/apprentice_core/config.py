@@ -177,6 +177,7 @@ class TaskConfig(Strict):
     name: str
     text: str
     scene: str
+    rule: str = Field("", description="which reward, success and expert (core's tasks); empty: the scene's own")
     horizon: int = Field(200, ge=1, description="control steps; 200 is the paper's")
     cameras: tuple[str, ...] = Field(description="what the agent sees")
     record_cameras: tuple[str, ...] = Field((), description="further cameras to record")

@@ -24,6 +24,17 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     return low, high
 
 
+def difference(successes_a: int, a: int, successes_b: int, b: int) -> tuple[float, float, float]:
+    """(rate of a minus rate of b, low, high): Newcombe's 95 % interval, made of both Wilson intervals; (0, -1, 1) without trials of one."""
+    if not a or not b:
+        return 0.0, -1.0, 1.0
+    (low_a, high_a), (low_b, high_b) = wilson(successes_a, a), wilson(successes_b, b)
+    pa, pb = successes_a / a, successes_b / b
+    low = pa - pb - math.hypot(pa - low_a, high_b - pb)
+    high = pa - pb + math.hypot(high_a - pa, pb - low_b)
+    return pa - pb, low, high
+
+
 @dataclass(frozen=True)
 class Proportion:
     """Successes of n episodes under a name."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apprentice_core.statistics import percentile, wilson
+from apprentice_core.statistics import difference, percentile, wilson
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,12 @@ def test_percentile_agrees_with_numpy(values: list[float], q: float) -> None:
 
     assert percentile(values, q) == pytest.approx(float(np.percentile(values, q)), rel=1e-9, abs=1e-6)
     assert math.isnan(percentile([], 50))
+
+
+def test_difference_of_rates() -> None:
+    # Newcombe 1998, method 10: 56/70 against 48/80 and 10/10 against 0/20.
+    assert difference(56, 70, 48, 80) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
+    assert difference(10, 10, 0, 20) == pytest.approx((1.0, 0.6791, 1.0), abs=1e-3)
+    assert difference(0, 0, 3, 5) == (0.0, -1.0, 1.0)
+    value, low, high = difference(3, 10, 5, 10)
+    assert (-value, -high, -low) == pytest.approx(difference(5, 10, 3, 10))

@@ -8,7 +8,7 @@ import pytest
 from apprentice_core.config import load_task
 from apprentice_core.errors import ConfigError
 from apprentice_core.reward import RewardBatch, RewardSource
-from apprentice_core.tasks import LiftTask, PickPlaceTask, ScriptedReward, TaskState, make_task
+from apprentice_core.tasks import LiftTask, PickPlaceTask, ScriptedReward, StackTask, TaskState, make_task
 
 
 def _poses(name: str, positions: list[list[float]], speed: float = 0.0) -> dict[str, np.ndarray]:
@@ -54,6 +54,28 @@ def test_pick_place_golden_values() -> None:
     # on the tray in hand; held above the container; inside but not let go; let go
     assert task.success(state).tolist() == [False, False, False, True]
     np.testing.assert_allclose(task.shaped(state)[[0, 1, 3]], [0.3, 0.9, 1.0], atol=1e-4)
+
+
+def test_stacking_needs_the_block_on_top_and_let_go() -> None:
+    task = make_task(load_task("stack_green_on_red"))
+    assert isinstance(task, StackTask) and task.objects == ("green", "red")
+    red, n = _poses("red", [[0.6, 0.0, 0.025]] * 6), 6
+    # beside it on the floor; held over it; on it, held; on it, let go; too far aside; on it, but both are held up
+    green = [[0.7, 0.0, 0.021], [0.6, 0.0, 0.12], [0.6, 0.0, 0.071], [0.6, 0.0, 0.071], [0.63, 0.0, 0.071], [0.6, 0.0, 0.121]]
+    red["object/red/pose"][5, 2] += 0.05
+    first = _poses("red", [[0.6, 0.0, 0.025]] * n) | _poses("green", [[0.7, 0.0, 0.021]] * n)
+    tool = _tool([[0.7, 0.0, 0.12], [0.6, 0.0, 0.12], [0.6, 0.0, 0.07], [0.6, 0.0, 0.14], [0.6, 0.0, 0.14], [0.6, 0.0, 0.18]])
+    state = TaskState(tool, red | _poses("green", green), first)
+    assert task.success(state).tolist() == [False, False, False, True, False, False]
+    shaped = task.shaped(state)
+    assert shaped[0] < shaped[1] < shaped[2] < shaped[3] == 1.0 and shaped.max() <= 1.0 and shaped[2] == pytest.approx(0.85)
+    moving = TaskState(tool, red | _poses("green", green, speed=0.05), first)
+    assert not task.success(moving).any()
+
+
+def test_a_rule_is_chosen_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"rule: no task for rule 'juggle'; known: lift, pick_place, stack"):
+        make_task(load_task("lift").model_copy(update={"rule": "juggle"}))
 
 
 def test_scripted_reward_is_a_reward_source() -> None:

@@ -44,7 +44,8 @@ class EpisodeServer:
             return f"metadata: {error}"
         refusal = self._machine.refusal(goal, (self._task.name,), self._sources) or self._blocked()
         starts = [f"{a}/{b}" for a, group in self._task.starts.items() for b in group]
-        if not refusal and goal.initial_state and goal.initial_state not in starts:
+        varied = goal.initial_state in self._task.starts and goal.seed is not None
+        if not refusal and goal.initial_state and not varied and goal.initial_state not in starts:
             return f"initial_state {goal.initial_state!r} is unknown; known: {', '.join(starts) or 'none'}"
         return refusal
 

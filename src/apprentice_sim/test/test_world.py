@@ -73,6 +73,24 @@ def test_named_starts(task: str, sets: set[str]) -> None:
         scene.place("normal/none", None)
 
 
+def test_a_set_is_varied_by_the_seed() -> None:
+    config = load_task("stack_green_on_red")
+    scene = make_scene("lift", config)
+    assert scene.place("unseen", 5) == scene.place("unseen", 5) != scene.place("unseen", 6)
+    known = [tuple(s.shapes[n] for n in ("red", "green", "blue")) for s in config.starts["unseen"].values()]
+    drawn = set()
+    for seed in range(60):
+        bodies = {b.name: b for b in scene.place("unseen", seed)}
+        shapes = tuple(bodies[n].shape for n in ("red", "green", "blue"))
+        start = list(config.starts["unseen"].values())[known.index(shapes)]
+        moved = np.array(bodies["green"].pose[:2]) - start.objects["green"][:2]
+        assert np.abs(moved).max() <= scene.spread
+        drawn.add(shapes)
+    assert len(drawn) > 5
+    with pytest.raises(ApprenticeError, match="no start named 'unseen'"):
+        scene.place("unseen", None)
+
+
 @pytest.mark.parametrize(("cell", "task"), [("sawyer_lift", "lift"), ("widowx_pick_place", "pick_place")])
 def test_a_mirror_draws_the_same_pixels(cell: str, task: str) -> None:
     sim = SimCell(cell, task, cameras=False, seed=2)

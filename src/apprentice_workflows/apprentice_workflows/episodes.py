@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.config import TaskConfig
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.statistics import Proportion
+
+if TYPE_CHECKING:  # help must not wait for the database's library
+    from apprentice_store.catalogue import EpisodeRow
+    from apprentice_store.store import Store
 
 COLLECTION_SEED = 1
 EVALUATION_SEED = 1_000_000
@@ -32,6 +37,18 @@ def named_starts(task: TaskConfig, sets: Sequence[str], count: int = 0) -> list[
             raise ApprenticeError(f"task {task.name} has no evaluation starts {name!r}; it has: {have}")
         out += [ResetRequest(initial_state=f"{group}/{start}") for start in ([one] if one else known)]
     return [out[i % len(out)] for i in range(count)] if count else out
+
+
+def ref_of(row: EpisodeRow, folder: Path) -> EpisodeRef:
+    """What `Cell.run` returned when the episode of this row was recorded."""
+    return EpisodeRef(
+        row.episode_id, str(folder / row.data_path), row.steps, bool(row.success), row.terminated, row.truncated, row.reason, row.lost
+    )
+
+
+def finished(store: Store, where: str) -> list[EpisodeRow]:
+    """Episodes that fulfil `where` and ran to their end; one that was cut off is run again."""
+    return store.episodes(f"({where}) and kind = 'episode' and reason != 'torn'")
 
 
 @dataclass

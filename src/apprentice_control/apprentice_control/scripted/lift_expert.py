@@ -16,6 +16,8 @@ FUNNEL = 0.006, 0.08
 """m and rad of error within which the tool may go all the way down (ours)"""
 GRASP_BAND = 0.012, 0.022
 """lowest and highest pinch point of a grasp, m above the floor (ours)"""
+DROP = 0.015, 0.04
+"""how far above the grasp a block that is dropped on purpose is let go, m (ours)"""
 
 
 class GraspPlan:
@@ -49,7 +51,8 @@ class GraspPlan:
 class LiftExpert:
     """ActionSource that needs privileged poses. Some 35 to 50 steps at 10 Hz; then it holds the block up.
 
-    `noise`: sigma in [-1, 1] units, `noise_correlation` over one step. `failures`: part of the episodes in which it misses on purpose.
+    `noise`: sigma in [-1, 1] units, `noise_correlation` over one step. `failures`: part of the episodes that fail on purpose: half of
+    them miss the block, the others drop it on the way up and give up, as people's do (spec 000 section 2.2: some 15 %).
     """
 
     needs_privileged = True
@@ -71,13 +74,19 @@ class LiftExpert:
         self._held_at: np.ndarray | None = None
         self._steps_closed = 0
         self._miss = np.zeros(2)
+        self._drop_at: float | None = None
+        self._gave_up = False
 
     def reset(self, context: EpisodeContext) -> None:
         rng = episode_rng(self.seed, context)
         self._held_at, self._steps_closed = None, 0
         angle = rng.uniform(-np.pi, np.pi)
         fails = rng.random() < self.failures
-        self._miss = rng.uniform(0.05, 0.075) * np.array([np.cos(angle), np.sin(angle)]) if fails else np.zeros(2)
+        self._miss, self._drop_at, self._gave_up = np.zeros(2), None, False
+        if fails and rng.random() < 0.5:
+            self._drop_at = float(rng.uniform(*DROP))
+        elif fails:
+            self._miss = rng.uniform(0.05, 0.075) * np.array([np.cos(angle), np.sin(angle)])
         self.noise.reset(rng)
 
     def opening(self, observation: Observation) -> float:
@@ -92,7 +101,12 @@ class LiftExpert:
         tool = observation["tool/pose"].astype(np.float64)
         target = privileged[f"object/{self.target}/pose"].astype(np.float64)
         target[:2] += self._miss
-        values = self._hold(observation, tool) if self._held_at is not None else self._approach(tool, target)
+        if self._held_at is not None and self._drop_at is not None:
+            self._gave_up = self._gave_up or bool(tool[2] > self._held_at[2] + self._drop_at)
+        if self._gave_up and self._held_at is not None:
+            values = self.servo.action(tool, self._held_at + np.array([0.0, 0.0, self.lift]), 0.0, -1.0)
+        else:
+            values = self._hold(observation, tool) if self._held_at is not None else self._approach(tool, target)
         return SourceAction(values, self.noise.sample(len(values)))
 
     def _approach(self, tool: np.ndarray, target: np.ndarray) -> np.ndarray:

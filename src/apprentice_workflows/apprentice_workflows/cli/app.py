@@ -17,11 +17,13 @@ from apprentice_workflows.cli import (
     evaluate,
     launch,
     replay,
+    reproduce,
     rewards,
     store,
     studio,
     train,
     trials,
+    wheel,
 )
 
 app = typer.Typer(
@@ -37,6 +39,8 @@ app = typer.Typer(
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app.command("demo")(demo.demo)
+app.command("wheel")(wheel.wheel)
+app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
 app.command("train")(train.train)

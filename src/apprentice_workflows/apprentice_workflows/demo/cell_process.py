@@ -6,15 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from apprentice_core.cell import Cell
 from apprentice_core.errors import ApprenticeError
+from apprentice_workflows.cells import CellChoice, open_cell
 
 PATIENCE = 15.0
 """s that the launch runner is given to end its nodes; it escalates by itself within 10 (ours)"""
 TAIL = 15
+START_ATTEMPTS = 6
+"""times the 20 s that a cell is given to answer: ten processes start at once, and the machine may be busy (ours)"""
 
 
 class CellProcess:
@@ -54,3 +59,19 @@ class CellProcess:
                 return
             except subprocess.TimeoutExpired:
                 continue
+
+
+@contextmanager
+def answering_cell(process: CellProcess, choice: CellChoice) -> Iterator[Cell]:
+    """The running cell, as soon as it answers; ApprenticeError as soon as a node has failed."""
+    with ExitStack() as stack:
+        for attempt in range(START_ATTEMPTS):
+            process.check()
+            try:
+                cell = stack.enter_context(open_cell(choice))
+                break
+            except ApprenticeError:
+                process.check()
+                if attempt == START_ATTEMPTS - 1:
+                    raise
+        yield cell

@@ -50,6 +50,48 @@ def success_plot(policies: Sequence[Mapping[str, Any]], target: float) -> str:
     return _png(figure)
 
 
+def rate_plot(rows: Sequence[Mapping[str, Any]]) -> str:
+    """`rate_figure` as a data URL."""
+    return _png(rate_figure(rows))
+
+
+def rate_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A figure of success rates as bars: `group` on the axis, `label` by colour, `low` and `high` as line, `paper` (or None) as a mark."""
+    groups, labels = (list(dict.fromkeys(str(r[k]) for r in rows)) for k in ("group", "label"))
+    figure, axes = _figure(1.6 + 0.5 * max(3, len(groups) * max(1, len(labels))), 3.0)
+    width = 0.8 / max(1, len(labels))
+    for r in rows:
+        k = labels.index(str(r["label"]))
+        x = groups.index(str(r["group"])) + (k - (len(labels) - 1) / 2) * width
+        known = r["label"] not in axes.get_legend_handles_labels()[1]
+        rate = r["successes"] / max(1, r["trials"])
+        axes.bar(x, rate, 0.9 * width, color=f"C{k}", label=r["label"] if known else None)
+        axes.plot([x, x], [r["low"], r["high"]], color="black", linewidth=1.5)
+        if r["paper"] is not None:
+            axes.plot([x - 0.4 * width, x + 0.4 * width], [r["paper"]] * 2, color="#d62728", linewidth=2)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("success rate (black: 95 %, red: paper)", fontsize=8)
+    axes.legend(fontsize=7)
+    return figure
+
+
+def line_plot(
+    title: str, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylim: tuple[float, float] | None = None
+) -> str:
+    """One panel of lines (x, y) by name."""
+    figure, axes = _figure(4.2, 2.6)
+    for name, (x, y) in lines.items():
+        axes.plot(x, y, marker="o" if len(x) < 8 else None, label=name)
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel(xlabel, fontsize=8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if ylim:
+        axes.set_ylim(*ylim)
+    axes.legend(fontsize=7)
+    return _png(figure)
+
+
 def curve_plot(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Training and validation losses over updates, one small panel each."""
     from matplotlib.figure import Figure
@@ -62,7 +104,7 @@ def curve_plot(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -
         for part in ("train", "validation"):
             points = curves.get(f"{part}/{loss}", ())
             if points:
-                axes.plot([p[0] for p in points], [p[1] for p in points], label=part)
+                axes.plot([p[0] for p in points], [p[1] for p in points], label=part, marker="." if len(points) == 1 else None)
         axes.set_title(f"{name}: {loss}", fontsize=9)
         axes.set_xlabel("updates", fontsize=8)
         axes.legend(fontsize=7)

@@ -13,8 +13,7 @@ from apprentice_workflows.demo.settings import DemoSettings
 from apprentice_workflows.demo.state import DemoState
 from apprentice_workflows.demo.training import metric_curves
 from apprentice_workflows.episodes import Tally, as_dict
-
-TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
+from apprentice_workflows.pages import render
 
 
 def collect_facts(store: Store, state: DemoState, tallies: list[Tally]) -> dict[str, Any]:
@@ -65,12 +64,10 @@ def judge(facts: dict[str, Any], settings: DemoSettings) -> list[str]:
 
 def write_report(out: Path, store: Store, settings: DemoSettings, state: DemoState, tallies: list[Tally]) -> dict[str, Any]:
     """Writes both files into `out` and returns the facts of report.json."""
-    import jinja2
-
     facts = collect_facts(store, state, tallies)
     curves = [(p.name, metric_curves(out / "policies" / p.name)) for p in settings.policies]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = render(
+        "demo",
         facts=facts,
         settings=settings,
         success=success_plot(facts["policies"], settings.target_rate),

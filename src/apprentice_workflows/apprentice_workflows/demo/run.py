@@ -5,28 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest
+from apprentice_core.cell import Cell, EpisodeRequest
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.store import Store
-from apprentice_workflows.cells import POLICY, CellChoice, load_policy, open_cell
+from apprentice_workflows.cells import POLICY, CellChoice, load_policy
 from apprentice_workflows.cli.progress import episode_progress
-from apprentice_workflows.demo.cell_process import CellProcess
+from apprentice_workflows.demo.cell_process import CellProcess, answering_cell
 from apprentice_workflows.demo.report import judge, write_report
 from apprentice_workflows.demo.settings import FULL, QUICK, DemoSettings
 from apprentice_workflows.demo.state import DemoState
 from apprentice_workflows.demo.training import BUNDLE, train_all
-from apprentice_workflows.episodes import COLLECTION_SEED, EVALUATION_SEED, Tally, run_episodes, seeded_starts
+from apprentice_workflows.episodes import COLLECTION_SEED, EVALUATION_SEED, Tally, finished, ref_of, run_episodes, seeded_starts
 
 COLLECT = "collect"
 NAMESPACE = "cell"
-START_ATTEMPTS = 6
-"""times the 20 s that a cell is given to answer: ten processes start at once, and the machine may be busy (ours)"""
 RANDOM_SEED = 500_000
 """of random_watcher's first start in collection: between those of the expert and of the evaluation"""
 
@@ -51,20 +49,6 @@ def run_demo(out: Path, quick: bool, fresh: bool) -> int:
     return demo.report()
 
 
-def ref_of(row: EpisodeRow, folder: Path) -> EpisodeRef:
-    """What `Cell.run` returned when the episode of this row was recorded."""
-    return EpisodeRef(
-        row.episode_id,
-        str(folder / row.data_path),
-        row.steps,
-        bool(row.success),
-        row.terminated,
-        row.truncated,
-        row.reason,
-        row.lost,
-    )
-
-
 class Demo:
     """One run in one folder: `episodes/` (the store), `policies/<name>/`, `logs/`, `state.json`, the reports."""
 
@@ -78,7 +62,7 @@ class Demo:
 
     def done(self, tag: str, source: str, bundle_id: str = "") -> list[EpisodeRow]:
         """Finished episodes of a stage; one that was cut off is run again."""
-        rows = self.store.episodes(f"tag = '{tag}' and source = '{source}' and kind = 'episode' and reason != 'torn'")
+        rows = finished(self.store, f"tag = '{tag}' and source = '{source}'")
         return [r for r in rows if r.seed is not None and (not bundle_id or r.bundle_id == bundle_id)]
 
     def _cell(self) -> CellProcess:
@@ -90,16 +74,7 @@ class Demo:
     def _open(self, process: CellProcess, bundle: Path | None = None) -> Iterator[Cell]:
         """The running cell, as soon as it answers; a node that failed meanwhile is reported instead of waited for."""
         choice = CellChoice(False, self.settings.task, namespace=NAMESPACE)
-        with ExitStack() as stack:
-            for attempt in range(START_ATTEMPTS):
-                process.check()
-                try:
-                    cell = stack.enter_context(open_cell(choice))
-                    break
-                except ApprenticeError:
-                    process.check()
-                    if attempt == START_ATTEMPTS - 1:
-                        raise
+        with answering_cell(process, choice) as cell:
             if bundle is not None:
                 load_policy(cell, bundle)
             yield cell

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class PolicyPlan:
-    """One policy to train: its name in the report, the training config, and its number of updates (0: the config's)."""
+    """One policy to train: its name in the report, the training config, its number of updates (0: the config's), its seed (-1: the
+    config's)."""
 
     name: str
     config: str
     steps: int = 0
+    seed: int = -1
 
 
 @dataclass(frozen=True)

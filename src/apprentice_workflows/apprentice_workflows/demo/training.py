@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_workflows.children import end_child, start_child
 from apprentice_workflows.cli.progress import bars
 from apprentice_workflows.demo.settings import PolicyPlan
 
@@ -82,25 +82,26 @@ def start(plan: PolicyPlan, data: Path, where: str, folder: Path) -> Run:
     ]
     if plan.steps:
         command += ["--steps", str(plan.steps)]
+    if plan.seed >= 0:
+        command += ["--seed", str(plan.seed)]
     with (folder / "train.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        process = start_child(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return Run(plan, folder, plan.steps or load_train_config(plan.config).steps, process)
 
 
-def train_all(plans: Sequence[PolicyPlan], data: Path, where: str, out: Path) -> None:
-    """Trains what has no bundle yet, all at once; ApprenticeError with the log's end when one fails. Ctrl-C leaves checkpoints."""
-    runs = [start(p, data, where, out / p.name) for p in plans if not (out / p.name / BUNDLE / "bundle.json").is_file()]
+def train_all(plans: Sequence[PolicyPlan], data: Path, where: str, out: Path, parallel: int = 0) -> None:
+    """Trains what has no bundle yet, `parallel` at once (0: all); ApprenticeError with the log's end when one fails. Ctrl-C leaves
+    checkpoints."""
+    waiting = [p for p in plans if not (out / p.name / BUNDLE / "bundle.json").is_file()]
+    runs: list[Run] = []
     try:
         with bars() as progress:
-            tasks = {id(r): progress.add_task(f"train {r.plan.name}", total=r.steps, note="reading bags") for r in runs}
-            while any(r.process.poll() is None for r in runs):
+            tasks = {}
+            while waiting or any(r.process.poll() is None for r in runs):
+                while waiting and (not parallel or sum(r.process.poll() is None for r in runs) < parallel):
+                    run = start(waiting[0], data, where, out / waiting.pop(0).name)
+                    runs.append(run)
+                    tasks[id(run)] = progress.add_task(f"train {run.plan.name}", total=run.steps, note="reading bags")
                 for run in runs:
                     _show(run, progress, tasks[id(run)])
                     _raise_if_failed(run)
@@ -110,7 +111,7 @@ def train_all(plans: Sequence[PolicyPlan], data: Path, where: str, out: Path) ->
                 _raise_if_failed(run)
     finally:
         for run in runs:
-            _end(run)
+            end_child(run.process)
 
 
 def _show(run: Run, progress: object, task: object) -> None:
@@ -125,15 +126,3 @@ def _raise_if_failed(run: Run) -> None:
     if code not in {None, 0}:
         tail = "\n".join(f"  | {line}" for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
         raise ApprenticeError(f"training {run.plan.name} failed (exit {code}); its log is {run.log}\n{tail}")
-
-
-def _end(run: Run) -> None:
-    """SIGINT lets the trainer write a checkpoint first."""
-    for number, patience in ((signal.SIGINT, 20.0), (signal.SIGKILL, 5.0)):
-        if run.process.poll() is not None:
-            return
-        run.process.send_signal(number)
-        try:
-            run.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue

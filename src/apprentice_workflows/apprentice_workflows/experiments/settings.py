@@ -1,0 +1,40 @@
+"""How large an experiment of the wheel is. All numbers ours: the paper's table has ten trials a cell on one robot."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from apprentice_core.config import Strict
+from apprentice_core.errors import ApprenticeError
+from apprentice_workflows.wheel.config import AgentPlan
+
+
+class ExperimentSettings(Strict):
+    """One preset: the wheel's preset that gives data and reward model, the agents that are compared, and how they are judged."""
+
+    wheel_preset: str
+    turns: int = Field(2, ge=1, description="turns of the wheel before its last reward model and store are taken as they are")
+    agent: str = Field(description="config/learning/<name>.yaml of every agent")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = Field(0, ge=0, description="updates; 0: the config's")
+    repeats: int = Field(34, ge=1, description="varied starts a set and agent: with 3 seeds 102 episodes a cell")
+    parallel: int = Field(2, ge=1)
+
+    def plan(self, ablation: str = "") -> AgentPlan:
+        return AgentPlan.model_validate({"config": self.agent, "seeds": self.seeds, "steps": self.steps, "ablation": ablation})
+
+
+PRESETS = {
+    "paper": ExperimentSettings(wheel_preset="paper", turns=3, agent="d4pg"),
+    "small": ExperimentSettings(wheel_preset="small", agent="d4pg_small"),
+    # Policies read tracked poses instead of pixels; sketches and the reward model (from pixels) are made as in `small`.
+    "lowdim": ExperimentSettings(wheel_preset="lowdim", agent="d4pg_lowdim"),
+    "tiny": ExperimentSettings(wheel_preset="tiny", turns=1, agent="d4pg_small", seeds=(0,), steps=2, repeats=1),
+}
+
+
+def settings(preset: str) -> ExperimentSettings:
+    """ApprenticeError names the presets that there are."""
+    if preset not in PRESETS:
+        raise ApprenticeError(f"no preset {preset!r}; known: {', '.join(PRESETS)}")
+    return PRESETS[preset]
