@@ -88,7 +88,7 @@ def test_sketches_came_through_studio_and_tell_the_truth_about_success(turned: W
 def test_studio_refuses_what_is_no_curve(turned: WheelContext) -> None:
     episode_id = turned.state.outputs(1, "C")["episodes"][0]
     frames = turned.store.catalogue.get(episode_id).steps + 1  # type: ignore[union-attr]
-    with local_studio(turned.store) as url, StudioClient(url, "ada") as studio:
+    with local_studio(turned.store) as url, StudioClient(url, "user_1") as studio:
         for values, said in ((np.zeros(frames - 1), "422"), (np.full(frames, 1.5), "422")):
             with pytest.raises(ApprenticeError, match=said):
                 studio.save(episode_id, "lift_green", values)
@@ -102,19 +102,19 @@ def test_studio_refuses_what_is_no_curve(turned: WheelContext) -> None:
 
 
 def test_a_person_is_waited_for(turned: WheelContext, wheel_file: str, tmp_path: Path) -> None:
-    turned.user = "grace"
+    turned.user = "user_2"
     try:
-        with pytest.raises(SketchesMissing, match="4 of 4 episodes are still to be sketched for lift_green by grace"):
+        with pytest.raises(SketchesMissing, match="4 of 4 episodes are still to be sketched for lift_green by user_2"):
             run_step(turned, 1, "C")
         waiting = turned.store.episodes("tag = 'sketch/lift_green'")
         assert len(waiting) == 4
-        with local_studio(turned.store) as url, StudioClient(url, "grace") as studio:
+        with local_studio(turned.store) as url, StudioClient(url, "user_2") as studio:
             for row in waiting:
                 studio.save(row.episode_id, "lift_green", np.linspace(0, 0.5, row.steps + 1))
-        assert run_step(turned, 1, "C") and turned.state.outputs(1, "C")["user"] == "grace"
+        assert run_step(turned, 1, "C") and turned.state.outputs(1, "C")["user"] == "user_2"
     finally:
         turned.user = "scripted"
-    with StudioClient("http://127.0.0.1:9", "grace") as nobody, pytest.raises(ApprenticeError, match=r"127.0.0.1:9 does not answer"):
+    with StudioClient("http://127.0.0.1:9", "user_2") as nobody, pytest.raises(ApprenticeError, match=r"127.0.0.1:9 does not answer"):
         nobody.queue("lift_green", "demos", 3)
 
 
@@ -145,7 +145,7 @@ def test_policies_are_compared_in_shuffled_order_and_once(turned: WheelContext, 
     held.run(3, {"turn": 1})
     assert len(turned.store.episodes("tag = 'compared'")) == 2, "nothing was left to run"
     # Somebody says otherwise later: the judgement counts.
-    turned.store.catalogue.annotate(rows[0].episode_id, "success", "", True, "grace")
+    turned.store.catalogue.annotate(rows[0].episode_id, "success", "", True, "user_2")
     assert sum(held.tally(n, "unseen").successes for n in policies) == 1
     assert turned.store.manifest(turned.config.datasets.all, save=False).ids == before.ids, "evaluation is not trained on"
 

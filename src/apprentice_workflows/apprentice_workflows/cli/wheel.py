@@ -36,7 +36,7 @@ def wheel(
 
       apprentice wheel lift_green --turns 2
 
-      apprentice wheel lift_green --only C --annotator ada
+      apprentice wheel lift_green --only C --annotator user_1
 
       apprentice wheel stack_green_on_red --data bags/shared --nodes
     """
