@@ -157,8 +157,8 @@ def test_the_cell_is_listened_to_only_while_a_page_is_open(open_watch):
 
 def test_a_stop_is_told_as_done_only_when_the_cell_says_so(open_watch):
     client, _ = open_watch()
-    assert client.post("/api/watch/estop", json={"user": "ada"}).json() == {"ok": True, "latched": True}
-    refused = client.post("/api/watch/estop", json={"user": "ada", "reason": "deaf"})
+    assert client.post("/api/watch/estop", json={"user": "u1"}).json() == {"ok": True, "latched": True}
+    refused = client.post("/api/watch/estop", json={"user": "u1", "reason": "deaf"})
     assert refused.status_code == 503 and refused.json() == {"error": "nobody latched it"}
 
 
@@ -180,7 +180,7 @@ def test_an_order_to_a_silent_process_is_an_error_in_time(open_watch, monkeypatc
     client, hub = open_watch(START + 'say(t="spec", cell="x", streams={})\ntime.sleep(60)')
     patient = hub.order
     monkeypatch.setattr(hub, "order", lambda kind, **fields: patient(kind, timeout=0.3, **fields))
-    answer = client.post("/api/watch/estop", json={"user": "ada"})
+    answer = client.post("/api/watch/estop", json={"user": "u1"})
     assert answer.status_code == 503 and "no answer from the cell" in answer.json()["error"]
 
 
@@ -190,7 +190,7 @@ def test_without_ros_the_page_says_so_and_studio_works(store, monkeypatch, tmp_p
     with TestClient(app, base_url="http://127.0.0.1:8090") as client:
         with client.websocket_connect("/api/watch", headers=dict(HOST)) as socket:
             assert next(i for i in socket.receive_json()["items"] if i["t"] == "link")["message"] == NO_ROS
-        assert client.post("/api/watch/estop", json={"user": "ada"}).json()["error"] == NO_ROS
+        assert client.post("/api/watch/estop", json={"user": "u1"}).json()["error"] == NO_ROS
         assert client.get("/api/watch/urdf").status_code == 404
         assert client.get("/api/session").status_code == 200
 
@@ -220,13 +220,13 @@ def test_sockets_and_orders_need_the_token_and_the_origin(open_watch):
     client, hub = open_watch(access=Access(token="secret"))
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/watch", headers=dict(HOST)):
         pass
-    assert client.post("/api/watch/estop", json={"user": "ada"}).status_code == 401
+    assert client.post("/api/watch/estop", json={"user": "u1"}).status_code == 401
     known = {"Authorization": "Bearer secret"}
     elsewhere = {"Origin": "http://elsewhere.example"}
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/api/watch", headers={**known, **HOST, **elsewhere}):
         pass
     assert not hub.pages
-    foreign = client.post("/api/watch/estop", json={"user": "ada"}, headers={**known, **elsewhere})
+    foreign = client.post("/api/watch/estop", json={"user": "u1"}, headers={**known, **elsewhere})
     assert foreign.status_code == 403
     with client.websocket_connect("/api/watch", headers={**known, **HOST}) as socket:
         assert socket.receive_json()["turn"] == 1

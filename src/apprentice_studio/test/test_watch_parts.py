@@ -170,8 +170,8 @@ class TestState:
         assert spoken(state, 10.5, {"joints": 0.1, "camera/a": 0.1})["episode"] == "LATE"
 
     def test_the_estop_is_an_alarm_while_it_is_latched(self, state):
-        feed(state, 1.0, t="estop", latched=True, reason="smoke", by="ada", stamp=1.0)
-        assert state.alarms.listing()[0]["message"] == "emergency stop by ada: smoke"
+        feed(state, 1.0, t="estop", latched=True, reason="smoke", by="u1", stamp=1.0)
+        assert state.alarms.listing()[0]["message"] == "emergency stop by u1: smoke"
         feed(state, 2.0, t="estop", latched=False, reason="", by="", stamp=2.0)
         assert not state.alarms.listing()[0]["active"]
 
