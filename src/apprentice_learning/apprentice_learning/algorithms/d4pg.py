@@ -107,7 +107,7 @@ class D4PG:
         self.optimisers = {name: adam(p, config.learning_rate) for name, p in self._trained.items()}
         if config.compile:
             for encoder in (*self.actor.encoder.encoders, *self.target.encoder.encoders):
-                encoder.body.compile()
+                encoder.compile()
 
     def update(self, batch: SequenceBatch) -> dict[str, Tensor]:
         self.actor.train()
