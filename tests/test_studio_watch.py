@@ -22,8 +22,9 @@ from std_srvs.srv import Trigger
 from studio_browser import StudioServer, chromium, open_browser, person
 from websockets.sync.client import ClientConnection, connect
 
-from apprentice_core.config import load_cell, load_robot
+from apprentice_core.config import load_cell, load_robot, urdf_path
 from apprentice_core.images import decode_png
+from apprentice_core.urdf import UrdfTree
 
 EPISODES = """
 import time, rclpy
@@ -40,6 +41,10 @@ with RosCell("/cell", timeout=60.0) as cell:
             print("failed:", error, flush=True)
             time.sleep(0.5)
 """
+FORWARD = """async (positions) => {
+    const { forward } = await import("/js/arm_view.js");
+    return Object.fromEntries(forward(await (await fetch("/api/watch/urdf")).json(), positions));
+}"""
 CAMERAS = ("basket_front_left", "wrist_left")
 
 
@@ -178,6 +183,13 @@ def test_the_page_shows_it_stops_it_and_says_what_is_gone(cell, studio):
         assert page.locator("canvas.arm").evaluate(colours) > 30, "the arm is not drawn"
         for plot in ("Force over time", "Reward over time", "Training curves"):
             assert page.get_by_label(plot).evaluate(colours) > 3, plot
+
+        robot = load_robot("sawyer")
+        home = dict(zip(robot.arm_joints, robot.home, strict=True))
+        links = page.evaluate(FORWARD, home)
+        for link, (rotation, position) in UrdfTree(urdf_path(robot)).below(robot.base_frame, home).items():
+            drawn = np.reshape(links[link], (4, 4))
+            np.testing.assert_allclose(drawn[:3], np.column_stack([rotation, position]), atol=1e-9, err_msg=link)
 
         page.get_by_role("button", name="Emergency stop").click()
         expect(page.get_by_role("alert").filter(has_text="Emergency stop by ada: button in Studio")).to_be_visible(timeout=20_000)
