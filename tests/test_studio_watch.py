@@ -22,8 +22,10 @@ from std_srvs.srv import Trigger
 from studio_browser import StudioServer, chromium, open_browser, person
 from websockets.sync.client import ClientConnection, connect
 
-from apprentice_core.config import load_cell, load_robot
+from apprentice_core.config import load_cell, load_robot, urdf_path
 from apprentice_core.images import decode_png
+from apprentice_core.rotations import matrix_to_quaternion
+from apprentice_core.urdf import UrdfTree
 
 EPISODES = """
 import time, rclpy
@@ -40,6 +42,10 @@ with RosCell("/cell", timeout=60.0) as cell:
             print("failed:", error, flush=True)
             time.sleep(0.5)
 """
+FORWARD = """async (frames) => {
+    const { forward } = await import("/js/arm_view.js");
+    return Object.fromEntries(forward(await (await fetch("/api/watch/urdf")).json(), new Map(frames.map((f) => [f.child, f]))));
+}"""
 CAMERAS = ("basket_front_left", "wrist_left")
 
 
@@ -57,6 +63,7 @@ def cell(module_processes: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def studio(cell: Any) -> Iterator[StudioServer]:
+    cell.data.mkdir(exist_ok=True)
     server = StudioServer(cell.data, ("--runs", str(cell.folder / "runs")), cell.environment)
     server.start()
     yield server
@@ -122,23 +129,23 @@ def test_a_page_sees_the_cell_and_one_that_reads_nothing_holds_nobody_up(cell, s
     with watch(studio) as sleeping, watch(studio) as socket:
         page = Page(socket)
         wanted = {
-            "spec", "safety", "estop", "control", "joints joints", "joints gripper", "wrench wrist/wrench", "reward", "step", "urdf",
-            "frames",
+            "spec", "safety", "estop", "control", "tf", "wrench wrist/wrench", "reward", "step", "urdf", "frames",
         }
         page.until(lambda: wanted <= page.newest.keys() and set(CAMERAS) <= page.pictures.keys(), "everything of the cell")
         for camera in CAMERAS:
             picture = decode_png(np.frombuffer(page.pictures[camera], np.uint8))
             assert picture.shape == (*config.cameras[camera].record, 3) and picture.std() > 5
-        joints = page.newest["joints joints"]
-        assert joints["joints"] == list(robot.arm_joints) and np.isfinite(joints["position"]).all()
+        joints = {j.child: j for j in UrdfTree(urdf_path(robot)).joints if j.name in robot.arm_joints}
+        moved = {f["child"]: f for f in page.newest["tf"]["frames"]}
+        assert joints.keys() <= moved.keys() and all(joints[link].parent == moved[link]["parent"] for link in joints)
         assert page.newest["step"]["actor"] == "lift_expert" and page.newest["control"]["person"] == ""
         assert set(page.newest["reward"]["values"]) == {"sparse", "shaped"}
         page.until(lambda: page.newest.get("ages", {}).get("moving"), "a running episode")
         assert page.newest["ages"]["pace"] == "lockstep" and page.newest["ages"]["episode"] and not page.newest["estop"]["latched"]
         assert studio.get("/api/watch/urdf")["name"] == "sawyer"
         # `sleeping` has read nothing so far; this page goes on.
-        before = page.counts["joints joints"]
-        page.until(lambda: page.counts["joints joints"] > before + 20, "more joint states")
+        before = page.counts["tf"]
+        page.until(lambda: page.counts["tf"] > before + 20, "more frames")
         assert sleeping.recv(timeout=1)
 
 
@@ -174,10 +181,22 @@ def test_the_page_shows_it_stops_it_and_says_what_is_gone(cell, studio):
             expect(picture).to_have_attribute("data-shown", re.compile(r"[3-9]|\d\d+"))
             assert picture.evaluate(colours) > 8
         expect(page.locator("[data-fact='In control']")).to_have_text("lift_expert")
-        page.wait_for_selector("tr[data-stream=joints][data-state=live]")
+        page.wait_for_selector("tr[data-stream=tf][data-state=live]")
         assert page.locator("canvas.arm").evaluate(colours) > 30, "the arm is not drawn"
         for plot in ("Force over time", "Reward over time", "Training curves"):
             assert page.get_by_label(plot).evaluate(colours) > 3, plot
+
+        robot = load_robot("sawyer")
+        home = dict(zip(robot.arm_joints, robot.home, strict=True))
+        tree, frames = UrdfTree(urdf_path(robot)), []
+        for joint in tree.joints:
+            rotation, position = joint.transform(home.get(joint.name, 0.0))
+            pose = {"position": position.tolist(), "quaternion": matrix_to_quaternion(rotation).tolist()}
+            frames += [] if joint.kind == "fixed" else [{"parent": joint.parent, "child": joint.child, **pose}]
+        links = page.evaluate(FORWARD, frames)
+        for link, (rotation, position) in tree.below(robot.base_frame, home).items():
+            drawn = np.reshape(links[link], (4, 4))
+            np.testing.assert_allclose(drawn[:3], np.column_stack([rotation, position]), atol=1e-6, err_msg=link)
 
         page.get_by_role("button", name="Emergency stop").click()
         expect(page.get_by_role("alert").filter(has_text="Emergency stop by ada: button in Studio")).to_be_visible(timeout=20_000)

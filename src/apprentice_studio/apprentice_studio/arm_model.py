@@ -23,8 +23,8 @@ SHAPES = {"box": ("size", 3), "cylinder": ("radius length", 2), "sphere": ("radi
 def arm_model(text: str) -> dict[str, Any]:
     """URDF text -> {name, root, joints, links, skipped}.
 
-    `joints`: name, type, parent, child, `matrix` (4x4 row-major, child in parent at position 0), axis, and `mimic`
-    {joint, multiplier, offset} or null. `links`: name to visuals, each with `shape` box (size x y z), cylinder (radius, length along z)
+    `joints`: name, type, parent, child and `matrix` (4x4 row-major, child in parent at position 0; where it stands now, tf tells).
+    `links`: name to visuals, each with `shape` box (size x y z), cylinder (radius, length along z)
     or sphere (radius), `size`, `matrix` in the link, `rgba`. Metres. `skipped`: links with meshes, which are not drawn.
     ConfigError when the text is malformed.
     """
@@ -40,7 +40,6 @@ def arm_model(text: str) -> dict[str, Any]:
         links[name] = [v for v in found if v is not None]
         if None in found:
             skipped.append(name)
-    mimics = {e.get("name", ""): _mimic(e) for e in tree.root.findall("joint")}
     children = {j.child for j in tree.joints}
     unknown = {n for j in tree.joints for n in (j.parent, j.child)} - links.keys()
     if unknown:
@@ -49,8 +48,7 @@ def arm_model(text: str) -> dict[str, Any]:
     if len(roots) != 1:
         raise ConfigError(str(SOURCE), "", f"has {len(roots)} root links, not one")
     joints = [
-        {"name": j.name, "type": j.kind, "parent": j.parent, "child": j.child, "matrix": _matrix(j.rotation, j.position),
-         "axis": j.axis.tolist(), "mimic": mimics.get(j.name)}
+        {"name": j.name, "type": j.kind, "parent": j.parent, "child": j.child, "matrix": _matrix(j.rotation, j.position)}
         for j in tree.joints
     ]
     return {"name": tree.root.get("name", ""), "root": roots[0], "joints": joints, "links": links, "skipped": skipped}
@@ -94,12 +92,3 @@ def _visual(e: ET.Element, link: str, colours: dict[str, Sequence[float] | None]
 def _rgba(material: ET.Element) -> Sequence[float] | None:
     colour = material.find("color")
     return None if colour is None else _numbers(colour.get("rgba", ""), 4, f"material {material.get('name', '')!r}")
-
-
-def _mimic(joint: ET.Element) -> dict[str, Any] | None:
-    e = joint.find("mimic")
-    if e is None:
-        return None
-    where = f"joint {joint.get('name', '')!r}"
-    multiplier, offset = _numbers(f"{e.get('multiplier', '1')} {e.get('offset', '0')}", 2, where)
-    return {"joint": e.get("joint", ""), "multiplier": multiplier, "offset": offset}

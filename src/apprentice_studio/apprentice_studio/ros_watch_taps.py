@@ -31,6 +31,11 @@ TRACE = 200
 """messages of a trace that may wait between two looks: 0.05 s at 1 kHz, with room for a late look (ours)"""
 CAMERA, REWARD = "camera/", "reward/"
 IMAGE_TAIL = "/image/compressed"
+MOVING = ("/tf", "tf2_msgs/msg/TFMessage")
+"""The arm is drawn from its frames, 10 a second: joint states and the tool's pose would be 40 messages more to send in every control
+step, for nothing that a person could see."""
+TF_AGE = 0.5
+"""s; five of them (ours)"""
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,10 @@ class Told:
 
 @dataclass
 class Tap:
-    """One subscription; `use` makes of a message what is told of it, None where only its age matters. `every`: s between two looks."""
+    """One subscription; `use` makes of a message what is told of it. `every`: s between two looks."""
 
     subscription: Subscription
-    use: Callable[[Any], Told | None] | None
+    use: Callable[[Any], Told | None]
     series: bool = False
     every: float = 0.0
     due: float = 0.0
@@ -74,7 +79,7 @@ class WatchTaps:
         self._node, self._tell, self._camera_every = node, tell, 1.0 / camera_rate
         self._group = PolledGroup()
         self._taps: dict[str, Tap] = {}
-        self._streams: dict[str, tuple[str, str]] = {}
+        self._streams: dict[str, tuple[str, str]] = {"tf": MOVING}
         self._watched = False
         self.person = ""
         """who drives by take-over, as the mux last said"""
@@ -99,7 +104,7 @@ class WatchTaps:
     # opening and closing
 
     def _open(
-        self, name: str, kind: Any, topic: str, qos: QoSProfile, use: Callable[[Any], Told | None] | None, series: bool = False,
+        self, name: str, kind: Any, topic: str, qos: QoSProfile, use: Callable[[Any], Told | None], series: bool = False,
         every: float = 0.0,
     ) -> None:
         subscription = self._node.create_subscription(kind, topic, lambda _: None, qos, raw=True, callback_group=self._group)
@@ -119,21 +124,22 @@ class WatchTaps:
                 self._open_stream(stream, topic, kind)
 
     def _open_stream(self, stream: str, topic: str, kind: str) -> None:
-        uses: dict[str, tuple[Callable[[str, Any], Told | None], bool, float]] = {
-            "sensor_msgs/msg/JointState": (_joints, False, 0.0),
-            "geometry_msgs/msg/PoseStamped": (_pose, False, 0.0),
+        uses: dict[str, tuple[Callable[[str, Any], Told], bool, float]] = {
+            MOVING[1]: (_moving, False, 0.0),
             "geometry_msgs/msg/WrenchStamped": (_wrench, True, 0.0),
             "apprentice_interfaces/msg/Reward": (_reward, True, 0.0),
             "sensor_msgs/msg/CompressedImage": (_picture, False, self._camera_every),
         }
-        use, series, every = uses.get(kind, (None, False, 0.0))
+        if kind not in uses:
+            return
+        use, series, every = uses[kind]
         try:
             found = message_class(kind)
         except ApprenticeError as error:
             self._node.get_logger().warning(f"{topic}: {error}")
             return
         qos = sensor_subscriber(False, TRACE if series else 1)
-        self._open(f"stream {stream}", found, topic, qos, None if use is None else partial(use, stream), series, every)
+        self._open(f"stream {stream}", found, topic, qos, partial(use, stream), series, every)
 
     def discover(self) -> None:
         """Cameras beside those of the spec, and reward sources."""
@@ -179,7 +185,7 @@ class WatchTaps:
                 self._use(tap, raw)
 
     def _use(self, tap: Tap, raw: bytes) -> None:
-        told = None if tap.use is None else tap.use(deserialize_message(raw, tap.subscription.msg_type))
+        told = tap.use(deserialize_message(raw, tap.subscription.msg_type))
         if told is not None:
             self._tell(told)
 
@@ -207,7 +213,8 @@ class WatchTaps:
         self._refresh()
         return _newest("spec", {
             "t": "spec", "cell": spec.name, "robot": spec.robot, "task": spec.task, "tool_frame": spec.tool_frame,
-            "base_frame": spec.base_frame, "period": spec.timing.control_period, "streams": {s.name: s.max_age for s in spec.streams},
+            "base_frame": spec.base_frame, "period": spec.timing.control_period,
+            "streams": {"tf": TF_AGE} | {s.name: s.max_age for s in spec.streams},
             "action_space": spec.action_space.name,
         })
 
@@ -241,15 +248,8 @@ class WatchTaps:
 # messages as what the page gets
 
 
-def _joints(name: str, m: Any) -> Told:
-    return _newest(name, {
-        "t": "joints", "name": name, "joints": list(m.name), "position": rounded(m.position), "stamp": _seconds(m.header.stamp),
-    })
-
-
-def _pose(name: str, m: Any) -> Told:
-    p, q = m.pose.position, m.pose.orientation
-    return _newest(name, {"t": "pose", "name": name, "pose": rounded((p.x, p.y, p.z, q.x, q.y, q.z, q.w))})
+def _moving(_: str, m: TFMessage) -> Told:
+    return _newest("tf", {"t": "tf", "frames": _frame_list(m)})
 
 
 def _wrench(name: str, m: Any) -> Told:
@@ -271,7 +271,7 @@ def _picture(name: str, m: CompressedImage) -> Told:
     return Told(name, picture_frame(header, bytes(m.data)))
 
 
-def _frames(m: TFMessage) -> Told:
+def _frame_list(m: TFMessage) -> list[dict[str, Any]]:
     frames = []
     for t in m.transforms:
         p, q = t.transform.translation, t.transform.rotation
@@ -279,7 +279,11 @@ def _frames(m: TFMessage) -> Told:
             "parent": t.header.frame_id, "child": t.child_frame_id, "position": rounded((p.x, p.y, p.z)),
             "quaternion": rounded((q.x, q.y, q.z, q.w)),
         })
-    return Told(None, json_frame({"t": "frames", "frames": frames}))
+    return frames
+
+
+def _frames(m: TFMessage) -> Told:
+    return Told(None, json_frame({"t": "frames", "frames": _frame_list(m)}))
 
 
 def _safety(m: SafetyStatus) -> Told:

@@ -114,8 +114,8 @@ class WatchHub:
                 self._take(frame)
             with contextlib.suppress(TimeoutError):  # so that its own exit code is told
                 await asyncio.wait_for(process.wait(), PATIENCE)
-        except ValueError as error:
-            return f"watch_node sent what is not understood: {error}"
+        except (ValueError, KeyError, TypeError) as error:
+            return f"watch_node sent what is not understood: {type(error).__name__}: {error}"
         finally:
             self._up.clear()
             writer, self._writer = self._writer, None

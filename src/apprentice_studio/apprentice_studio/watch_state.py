@@ -71,7 +71,7 @@ class WatchState:
         """The link to the cell has ended: nothing that was live is any more."""
         self.alarms.raise_("link", "error", "watch", message, now)
         self.alarms.forget_nodes(now)
-        for name in ("ages", "safety", "joints joints", "joints gripper"):
+        for name in ("ages", "safety", "tf"):
             self.newest.pop(name, None)
         self.pictures.clear()
 

@@ -13,7 +13,6 @@ import pytest
 
 from apprentice_core.config import load_robot, urdf_path
 from apprentice_core.errors import ConfigError
-from apprentice_core.rotations import matrix_from_rotation_vector
 from apprentice_core.urdf import UrdfTree
 from apprentice_studio.alarms import AlarmBoard
 from apprentice_studio.arm_model import arm_model
@@ -244,32 +243,25 @@ class TestRuns:
         assert RunReader(tmp_path / "none").listing() == []
 
 
-def placed(model: dict, positions: dict[str, float]) -> dict[str, np.ndarray]:
-    """Links by the model's own matrices: what the page does in JavaScript."""
+def placed(model: dict) -> dict[str, np.ndarray]:
+    """Links by the model's own matrices."""
     out = {model["root"]: np.eye(4)}
     left = list(model["joints"])
     while left:
         for joint in [j for j in left if j["parent"] in out]:
             left.remove(joint)
-            move = np.eye(4)
-            if joint["type"] == "prismatic":
-                move[:3, 3] = np.array(joint["axis"]) * positions.get(joint["name"], 0.0)
-            elif joint["type"] != "fixed":
-                move[:3, :3] = matrix_from_rotation_vector(np.array(joint["axis"]) * positions.get(joint["name"], 0.0))
-            out[joint["child"]] = out[joint["parent"]] @ np.array(joint["matrix"]).reshape(4, 4) @ move
+            out[joint["child"]] = out[joint["parent"]] @ np.array(joint["matrix"]).reshape(4, 4)
     return out
 
 
 class TestArmModel:
     @pytest.mark.parametrize("name", ["sawyer", "widowx"])
     def test_links_stand_where_the_urdf_puts_them(self, name):
-        robot = load_robot(name)
-        tree = UrdfTree(urdf_path(robot))
+        tree = UrdfTree(urdf_path(load_robot(name)))
         model = arm_model(tree.text)
         assert model["skipped"] == [] and sum(len(v) for v in model["links"].values()) > 10
-        positions = dict(zip(robot.arm_joints, robot.home, strict=True))
-        found = placed(model, positions)
-        for link, (rotation, position) in tree.below(model["root"], positions).items():
+        found = placed(model)
+        for link, (rotation, position) in tree.below(model["root"], {}).items():
             np.testing.assert_allclose(found[link][:3, :3], rotation, atol=1e-9)
             np.testing.assert_allclose(found[link][:3, 3], position, atol=1e-9)
 

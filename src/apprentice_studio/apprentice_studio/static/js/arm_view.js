@@ -36,19 +36,6 @@ function cross(a, b) {
   return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
 }
 
-/** Rotation by `angle` about `axis` through the origin. */
-function rotation(axis, angle) {
-  const [x, y, z] = normal(axis);
-  const [s, c] = [Math.sin(angle), Math.cos(angle)];
-  const t = 1 - c;
-  return [
-    t * x * x + c, t * x * y - s * z, t * x * z + s * y, 0,
-    t * x * y + s * z, t * y * y + c, t * y * z - s * x, 0,
-    t * x * z - s * y, t * y * z + s * x, t * z * z + c, 0,
-    0, 0, 0, 1,
-  ];
-}
-
 export function fromQuaternion([x, y, z, w], [px, py, pz]) {
   return [
     1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), px,
@@ -58,16 +45,8 @@ export function fromQuaternion([x, y, z, w], [px, py, pz]) {
   ];
 }
 
-function motion(joint, value) {
-  if (joint.type === "revolute" || joint.type === "continuous") return rotation(joint.axis, value);
-  if (joint.type !== "prismatic") return identity();
-  const m = identity();
-  [m[3], m[7], m[11]] = normal(joint.axis).map((a) => a * value);
-  return m;
-}
-
-/** Link name to its transform in the root link. `positions`: joint name to rad or m; a joint that is not told stands at 0. */
-export function forward(model, positions) {
+/** Link name to its transform in the root link. `moving`: child link to its frame as tf tells it; one that is not told stands at 0. */
+export function forward(model, moving) {
   const below = new Map();
   for (const joint of model.joints) below.set(joint.parent, [...(below.get(joint.parent) ?? []), joint]);
   const links = new Map([[model.root, identity()]]);
@@ -75,8 +54,9 @@ export function forward(model, positions) {
   while (stack.length) {
     const parent = stack.pop();
     for (const joint of below.get(parent) ?? []) {
-      const told = joint.mimic ? (positions[joint.mimic.joint] ?? 0) * joint.mimic.multiplier + joint.mimic.offset : positions[joint.name];
-      links.set(joint.child, multiply(links.get(parent), multiply(joint.matrix, motion(joint, told ?? 0))));
+      const told = moving.get(joint.child);
+      const local = told?.parent === parent ? fromQuaternion(told.quaternion, told.position) : joint.matrix;
+      links.set(joint.child, multiply(links.get(parent), local));
       stack.push(joint.child);
     }
   }
@@ -135,7 +115,7 @@ export class ArmView {
     this.solids = [];
     this.box = NO_MODEL;
     this.frames = [];
-    this.positions = {};
+    this.moving = new Map();
     this.stale = false;
     this.waiting = 0;
     this.eye = this.front();
@@ -187,8 +167,9 @@ export class ArmView {
     this.redraw();
   }
 
-  setJoints(names, positions) {
-    names.forEach((name, i) => { if (positions[i] !== null) this.positions[name] = positions[i]; });
+  /** The newest frames of tf. */
+  setMoving(frames) {
+    for (const frame of frames) if (![...frame.position, ...frame.quaternion].includes(null)) this.moving.set(frame.child, frame);
     this.redraw();
   }
 
@@ -298,10 +279,10 @@ export class ArmView {
     const base = this.model && known.get(this.model.root);
     const world = base ? fromQuaternion(base.quaternion, base.position) : identity();
     const links = new Map();
-    if (this.model) for (const [name, m] of forward(this.model, this.positions)) links.set(name, multiply(world, m));
+    if (this.model) for (const [name, m] of forward(this.model, this.moving)) links.set(name, multiply(world, m));
     this.box = this.bounds(links);
     if (!this.fitted && this.model) {
-      this.fitted = Object.keys(this.positions).length > 0;
+      this.fitted = this.moving.size > 0;
       if (!this.touched) this.eye = this.front();
     }
     const project = this.projector(width, height);

@@ -116,8 +116,8 @@ class WatchPage {
     this.alarms = item.alarms;
   }
 
-  take_joints(item) {
-    this.arm.setJoints(item.joints, item.position);
+  take_tf(item) {
+    this.arm.setMoving(item.frames);
   }
 
   take_frames(item) {
@@ -165,7 +165,7 @@ class WatchPage {
     p.hint.textContent = hint;
     const { spec } = this.known;
     p.cell.textContent = spec && this.link ? [spec.cell, spec.task, this.ages.told?.pace].filter(Boolean).join(" · ") : "";
-    this.arm.setStale(!live || this.ages.of("joints").kind === "stale");
+    this.arm.setStale(!live || this.ages.of("tf").kind === "stale");
     showState(p.facts, stateRows(live ? this.known : {}, this.ages));
     showStreams(p.streams, this.ages);
     showAlarms(p.alarms, this.alarms);
