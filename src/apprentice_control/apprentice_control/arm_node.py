@@ -121,7 +121,8 @@ class ArmNode(ApprenticeNode):
     def _on_scene_matched(self, info: Any) -> None:
         # A mirror world that joins late needs the description; the next ones carry it too, should the first come too early.
         if info.current_count_change > 0:
-            self._describe = 3
+            # Realtime: a reader of the newest only may miss some, so two seconds of them.
+            self._describe = 3 if self._lockstep else round(2.0 * self.settings["scene_rate"])
             if self._lockstep:
                 self._publish_scene()
 
