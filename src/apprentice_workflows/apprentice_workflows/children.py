@@ -14,7 +14,11 @@ PATIENCE = ((signal.SIGINT, 20.0), (signal.SIGKILL, 5.0))
 _PR_SET_PDEATHSIG = 1
 
 
-def _follow_parent() -> None:
+def _prepare() -> None:
+    # A shell starts what runs in its background deaf to SIGINT, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform != "linux":
+        return
     # Without it a trainer would go on after `kill -9` of its parent, beside the one that the next call starts in the same folder.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
@@ -22,8 +26,7 @@ def _follow_parent() -> None:
 def start_child(command: Sequence[str], **popen: Any) -> subprocess.Popen[bytes]:
     """Starts `command` in a session of its own, so that Ctrl-C reaches us alone and we end it in order. On Linux the kernel interrupts it
     when we are gone; call from the main thread, to whose life the kernel ties it."""
-    follow = _follow_parent if sys.platform == "linux" else None
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=follow, **popen)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_prepare, **popen)
 
 
 def end_child(process: subprocess.Popen[bytes]) -> None:

@@ -45,6 +45,17 @@ def test_a_child_is_asked_before_it_is_killed(tmp_path: Path) -> None:
     assert child.returncode == 130 and (tmp_path / "said").read_text() == "checkpoint"
 
 
+def test_a_child_hears_us_though_we_hear_no_ctrl_c(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        child = start_child([sys.executable, "-c", CHILD, str(tmp_path / "said")])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    _wait(tmp_path / "said", "up")
+    end_child(child)
+    assert child.returncode == 130
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's service")
 def test_a_killed_parent_takes_its_children_along(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "said")])
