@@ -206,7 +206,7 @@ def test_the_page_shows_it_stops_it_and_says_what_is_gone(cell, studio):
         page.get_by_role("button", name="Emergency stop").click()
         expect(page.get_by_role("alert").filter(has_text="Emergency stop by u1: button in Studio")).to_be_visible(timeout=20_000)
         expect(page.locator("[data-fact='Safety']")).to_have_text("emergency stop")
-        expect(page.locator(".alarm.active").first).to_contain_text("emergency stop by ada")
+        expect(page.locator(".alarm.active").first).to_contain_text("emergency stop by u1")
         cell.stop("arm_node")
         expect(page.locator(".watch-bar")).to_contain_text("arm_node is silent", timeout=20_000)
         studio.kill()
