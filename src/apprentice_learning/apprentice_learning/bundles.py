@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from apprentice_core.bundle import ArraySpecModel, BundleManifest, bundle_id, read_bundle, write_bundle
 from apprentice_core.errors import BundleError, ConfigError
@@ -18,6 +20,7 @@ from apprentice_learning.networks.policies import PolicyNetwork, RecurrentPolicy
 POLICY_NETWORK, RECURRENT_POLICY = "gaussian_policy/1", "recurrent_policy/1"
 """change whenever the same description would build another network"""
 MAX_RESET_PERIOD = 1_000_000
+Built = TypeVar("Built", bound=nn.Module)
 
 
 def write_policy(
@@ -70,6 +73,27 @@ def _build(
     return RecurrentPolicy(specs, actions, config, period)
 
 
+def build_network(
+    folder: Path, manifest: BundleManifest, tensors: Mapping[str, np.ndarray], make: Callable[[tuple[ArraySpec, ...], NetworkConfig], Built]
+) -> Built:
+    """What `make` builds from the manifest's arrays and `network.config`, with the bundle's weights, in evaluation mode; BundleError names
+    the file and the field that is wrong."""
+    where = folder / "bundle.json"
+    try:
+        config = NetworkConfig.model_validate(manifest.network.get("config"))
+        network = make(tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in manifest.observation), config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(f"{where}: network.config.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except ConfigError as error:
+        raise BundleError(f"{where}: {error}") from error
+    try:
+        network.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
+    except RuntimeError as error:
+        raise BundleError(f"{folder}: weights do not fit the network: {' '.join(str(error).split())[:200]}") from error
+    return network.eval()
+
+
 def read_policy(folder: Path) -> tuple[BundleManifest, PolicyNetwork | RecurrentPolicy, str]:
     """(manifest, network in evaluation mode, bundle id); BundleError names the file and the field that is wrong."""
     manifest, tensors = read_bundle(folder)
@@ -83,17 +107,5 @@ def read_policy(folder: Path) -> tuple[BundleManifest, PolicyNetwork | Recurrent
     actions = description.get("actions")
     if not isinstance(actions, int) or not 0 < actions <= 128:
         raise BundleError(f"{where}: network.actions: {actions!r} is not a number of actions")
-    try:
-        config = NetworkConfig.model_validate(description.get("config"))
-        specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in manifest.observation)
-        network = _build(description, specs, actions, config, where)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{where}: network.config.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except ConfigError as error:
-        raise BundleError(f"{where}: {error}") from error
-    try:
-        network.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
-    except RuntimeError as error:
-        raise BundleError(f"{folder}: weights do not fit the network: {' '.join(str(error).split())[:200]}") from error
-    return manifest, network.eval(), bundle_id(manifest)
+    network = build_network(folder, manifest, tensors, lambda specs, config: _build(description, specs, actions, config, where))
+    return manifest, network, bundle_id(manifest)

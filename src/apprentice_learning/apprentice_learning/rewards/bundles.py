@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import ValidationError
 from torch import nn
 
 from apprentice_core.bundle import ArraySpecModel, BundleManifest, bundle_id, read_bundle, write_bundle
-from apprentice_core.errors import BundleError, ConfigError
-from apprentice_core.spaces import ArraySpec
-from apprentice_learning.networks.observation import NetworkConfig
+from apprentice_core.errors import BundleError
+from apprentice_learning.bundles import build_network
 from apprentice_learning.rewards.reward_network import RewardNetwork
 
 REWARD_NETWORK = "sketch_reward/1"
@@ -54,17 +51,7 @@ def read_reward(folder: Path) -> tuple[BundleManifest, nn.ModuleList, str]:
         raise BundleError(f"{where}: network.members: {count!r} is not a number of members")
     if not isinstance(task, str) or not task:
         raise BundleError(f"{where}: network.task: {task!r} is not a task")
-    try:
-        config = NetworkConfig.model_validate(description.get("config"))
-        specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in manifest.observation)
-        members = nn.ModuleList(RewardNetwork(specs, config) for _ in range(count))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{where}: network.config.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except ConfigError as error:
-        raise BundleError(f"{where}: {error}") from error
-    try:
-        members.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in tensors.items()})
-    except RuntimeError as error:
-        raise BundleError(f"{folder}: weights do not fit the network: {' '.join(str(error).split())[:200]}") from error
-    return manifest, members.eval(), bundle_id(manifest)
+    members = build_network(
+        folder, manifest, tensors, lambda specs, config: nn.ModuleList(RewardNetwork(specs, config) for _ in range(count))
+    )
+    return manifest, members, bundle_id(manifest)
