@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_store.bag_metadata import write_durably
 from apprentice_workflows.demo.settings import DemoSettings
 
 
@@ -52,8 +52,5 @@ class DemoState:
             self._write()
 
     def _write(self) -> None:
-        partial = self.path.with_name(f".state.{os.getpid()}")
-        partial.write_text(
-            json.dumps({"hash": self.settings.hash, "stages": self.stages, "settings": asdict(self.settings)}, indent=1), encoding="utf-8"
-        )
-        partial.replace(self.path)
+        content = {"hash": self.settings.hash, "stages": self.stages, "settings": asdict(self.settings)}
+        write_durably(self.path, json.dumps(content, indent=1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_store.bag_metadata import write_durably
 
 FORMAT = 1
 STEPS = ("A", "B", "C", "D", "E", "F", "G")
@@ -109,10 +109,5 @@ class WheelState:
         return float(sum(r.get("seconds", 0.0) for r in self.steps.values()))
 
     def _write(self) -> None:
-        partial = self.path.with_name(f".state.{os.getpid()}")
-        text = json.dumps({"format": FORMAT, "identity": self.identity, "steps": self.steps, "clocks": self.clocks}, indent=1)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path)
+        content = {"format": FORMAT, "identity": self.identity, "steps": self.steps, "clocks": self.clocks}
+        write_durably(self.path, json.dumps(content, indent=1))
