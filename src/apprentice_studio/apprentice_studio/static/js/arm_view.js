@@ -1,6 +1,8 @@
 // The arm in 3D on a plain canvas: primitives of the URDF, sorted by depth and painted. It needs no WebGL, which many robot-side
 // machines and every headless browser lack, and a robot has a few hundred faces.
 
+import { sheet } from "./canvas.js";
+
 const SIDES = 18;
 const RINGS = 7;
 const LIGHT = normal([0.45, -0.35, 0.85]);
@@ -266,13 +268,9 @@ export class ArmView {
 
   draw() {
     const canvas = this.canvas;
-    const scale = Math.min(2, devicePixelRatio || 1);
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width || !height) return;
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    const pen = canvas.getContext("2d");
-    pen.scale(scale, scale);
+    const shown = sheet(canvas);
+    if (!shown) return;
+    const { pen, width, height } = shown;
     const ink = getComputedStyle(canvas).color;
     const known = new Map();
     for (const f of this.frames) known.set(f.child, f);

@@ -1,5 +1,7 @@
 // Lines over time or over steps on a canvas: a few series, an axis that fits them, the value under the pointer.
 
+import { sheet } from "./canvas.js";
+
 /** Custom properties of base.css: they follow the light or dark page. */
 export const COLOURS = ["--curve", "--series-1", "--series-2", "--filled", "--series-4", "--series-3", "--series-5", "--series-6"];
 const PAD = { left: 46, right: 10, top: 8, bottom: 20 };
@@ -110,13 +112,9 @@ export class LinePlot {
 
   draw() {
     const canvas = this.canvas;
-    const scale = Math.min(2, devicePixelRatio || 1);
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width || !height) return;
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    const pen = canvas.getContext("2d");
-    pen.scale(scale, scale);
+    const shown = sheet(canvas);
+    if (!shown) return;
+    const { pen, width, height } = shown;
     pen.font = "11px system-ui, sans-serif";
     const style = getComputedStyle(canvas);
     const ink = style.color;
