@@ -97,4 +97,6 @@ class Readiness:
 
 
 def _compatible(publisher: TopicEndpointInfo, subscription: TopicEndpointInfo) -> bool:
-    return bool(qos_check_compatible(publisher.qos_profile, subscription.qos_profile)[0] != QoSCompatibility.ERROR)
+    # What bears the name alone never matches, and nobody is to wait for it.
+    verdict, _ = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
+    return publisher.topic_type == subscription.topic_type and bool(verdict != QoSCompatibility.ERROR)
