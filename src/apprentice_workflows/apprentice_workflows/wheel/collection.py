@@ -33,13 +33,11 @@ def collect_demonstrations(c: WheelContext, turn: int) -> dict[str, Any]:
 
 def _operator_episodes(c: WheelContext, task: str, count: int, seed: int, tag: str, tags: tuple[str, ...]) -> Tally:
     n = c.numbers
-    driver, starts, where = c.rig.operator_name(task), seeded_starts(count, seed), f"tag = '{tag}'"
-    rows, todo = c.rig.missing(where, starts)
-    if not todo:
-        return c.rig.tally(driver, rows)
+    driver = c.rig.operator_name(task)
     request = EpisodeRequest(task, driver, steps=n.episode_steps, tags=(*tags, tag), metadata=c.metadata(1, operator="scripted"))
-    with c.rig.open(task, Operator(n.demo_noise, n.failing)) as cell:
-        return c.rig.record(cell, f"{driver} on {task}", where, starts, request)
+    return c.rig.collect(
+        f"{driver} on {task}", f"tag = '{tag}'", seeded_starts(count, seed), request, Operator(n.demo_noise, n.failing)
+    )
 
 
 def store_inputs(c: WheelContext, turn: int) -> dict[str, Any]:
@@ -75,13 +73,8 @@ def fill_store(c: WheelContext, turn: int) -> dict[str, Any]:
 
 def _watcher_episodes(c: WheelContext) -> Tally:
     tag, n = c.tag(1, "B", WATCHER), c.numbers
-    starts, where = seeded_starts(n.random_watcher, WATCHER_SEED), f"tag = '{tag}'"
-    rows, todo = c.rig.missing(where, starts)
-    if not todo:
-        return c.rig.tally(WATCHER, rows)
     request = EpisodeRequest(WATCHER_TASK, WATCHER, steps=n.episode_steps, tags=(WATCHER, tag), metadata=c.metadata(1))
-    with c.rig.open(WATCHER_TASK) as cell:
-        return c.rig.record(cell, WATCHER, where, starts, request)
+    return c.rig.collect(WATCHER, f"tag = '{tag}'", seeded_starts(n.random_watcher, WATCHER_SEED), request)
 
 
 def _counts(tally: Tally) -> dict[str, Any]:

@@ -120,6 +120,16 @@ class Rig:
         if not ref.episode_id:
             raise ApprenticeError(f"{name}: an episode could not be run: {ref.reason}")
 
+    def collect(
+        self, name: str, where: str, starts: Sequence[ResetRequest], request: EpisodeRequest, operator: Operator = Operator()
+    ) -> Tally:
+        """`record` on a cell for the request's task, which is opened only when something is missing."""
+        rows, todo = self.missing(where, starts)
+        if not todo:
+            return self.tally(name, rows)
+        with self.open(request.task, operator) as cell:
+            return self.record(cell, name, where, starts, request)
+
     def record(
         self, cell: Cell, name: str, where: str, starts: Sequence[ResetRequest], request: EpisodeRequest
     ) -> Tally:
