@@ -189,6 +189,35 @@ def test_action_gradient_is_clipped_in_norm():
     assert loose._losses(batch())[2]["action_gradient"] > 1e-4 and a < 0.5 * b
 
 
+@pytest.mark.parametrize("weight", ["exp", "binary"])
+def test_crr_weighs_recorded_actions_by_how_much_better_they_are(weight, monkeypatch):
+    agent = learner(actor="crr", crr_weight=weight, crr_cap=3.0)
+    given = batch(seed=5)
+    mask = torch.ones(T, B, dtype=torch.bool)
+    features = torch.randn(T, B, agent.actor.encoder.size)
+    before = tuple(torch.zeros(T, B, u) for u in (16, 16, 12, 12))
+    monkeypatch.setattr(agent.critic, "one_step", lambda features, action, state: torch.zeros(*action.shape[:-1], 11))  # Q = 5 for any
+    advantage = torch.linspace(-2, 2, T * B).reshape(T, B)
+    loss, mean, metrics = agent._crr(features, before, given.action[:T], 5.0 + advantage, mask)
+    spread = advantage.std(correction=0)
+    f = (advantage > 0).float() if weight == "binary" else (advantage / spread).exp().clamp(max=3.0)
+    expected = -(f * torch.distributions.Normal(mean, 1.0).log_prob(given.action[:T]).sum(-1)).mean()
+    torch.testing.assert_close(loss, expected)
+    assert metrics["q_policy"].item() == pytest.approx(5.0) and metrics["weight"].item() == pytest.approx(f.mean().item())
+
+
+def test_crr_trains_mean_and_spread_and_acts_without_noise():
+    agent = learner(actor="crr")
+    frozen = [p.detach().clone() for p in agent.actor.encoder.parameters()]
+    _, policy_loss, _ = agent._losses(batch())
+    policy_loss.backward()
+    assert all(p.grad is None for p in (*agent.actor.encoder.parameters(), *agent.critic.parameters()))
+    assert all(p.grad is not None for p in (*agent.actor.actor_parameters(), *agent.spread.parameters()))
+    agent.update(batch())
+    assert any(not torch.equal(a, b) for a, b in zip(frozen, agent.actor.encoder.parameters(), strict=True))  # by the critic
+    assert (agent.policy().std == 0).all()
+
+
 @pytest.mark.parametrize("critic", ["categorical", "scalar"])
 def test_target_bootstraps_one_step_from_the_logged_state(critic):
     """Against a loop: shortened window near the end, one step with pi' from the target critic's state."""
@@ -288,7 +317,7 @@ def test_a_config_that_cannot_work_is_refused_before_the_data_are_read(part, cha
         TrainConfig.model_validate(fields)
 
 
-@pytest.mark.parametrize("name", ["d4pg", "d4pg_small", "d4pg_lowdim"])
+@pytest.mark.parametrize("name", ["d4pg", "d4pg_small", "d4pg_lowdim", "d4pg_lowdim_stack"])
 def test_shipped_presets(name):
     config = load_train_config(name)
     counts = [config.batch * s.ratio for s in config.view.sources]

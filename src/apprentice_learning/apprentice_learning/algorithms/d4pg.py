@@ -1,6 +1,7 @@
 """Recurrent distributional DDPG on recorded data alone: equations of spec 000 section 2.10, choices of its section 8.
 
-No behaviour cloning, no pre-training, no conservative term: what learns here is the Bellman equation on much and varied data.
+No behaviour cloning, no pre-training, no conservative term: what learns here is the Bellman equation on much and varied data. Where
+data are few, `actor: crr` draws the policy to what was recorded and found better than the policy (spec 000 section 8; not the paper's).
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ from apprentice_learning.algorithms.learner import adam, copy_frozen, pack, unpa
 from apprentice_learning.data.batch import SequenceBatch
 from apprentice_learning.networks.critics import RecurrentCritic
 from apprentice_learning.networks.observation import NetworkConfig
-from apprentice_learning.networks.policies import RecurrentPolicy
-from apprentice_learning.networks.recurrent import states_before
+from apprentice_learning.networks.policies import RecurrentPolicy, Spread
+from apprentice_learning.networks.recurrent import State, states_before
+
+ActorLoss = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""loss, the policy's action [T, B, A], metrics"""
 
 
 class D4PGConfig(Strict):
     """Spec 000 section 8 (`ours` unless the field says another origin)."""
 
+    actor: Literal["gradient", "crr"] = Field(
+        "gradient", description="paper: deterministic policy gradient; crr: weighted regression on recorded actions (spec 000 section 8)"
+    )
     critic: Literal["categorical", "scalar"] = Field("categorical", description="paper: distributional; scalar: its ablation")
     gamma: float = Field(0.99, gt=0, le=1, description="ours (Acme's)")
     n_step: int = Field(5, ge=1, description="ours (Acme's)")
@@ -38,6 +45,10 @@ class D4PGConfig(Strict):
     target_period: int = Field(100, ge=1, description="ours (Acme's): updates between copies into the target networks")
     gradient_clip: float = Field(40.0, gt=0, description="ours (Acme's): global norm")
     action_gradient_clip: float = Field(1.0, gt=0, description="ours (Acme's): norm of dQ/da")
+    crr_weight: Literal["exp", "binary"] = Field("exp", description="released (CRR): both; exp(A / beta), or 1 where A > 0")
+    crr_beta: float = Field(1.0, gt=0, description="released (CRR): 1; ours: in units of the spread of A over the batch")
+    crr_cap: float = Field(20.0, gt=0, description="released (CRR): largest exp(A / beta)")
+    crr_samples: int = Field(4, ge=1, description="released (CRR): actions of the policy whose mean Q is the baseline of A")
     state_reset_period: int = Field(0, ge=0, description="ours: acting policy's state back to zero after so many steps; 0: never")
     compile: bool = Field(False, description="ours: torch.compile of the encoders; needs a C++ compiler or a GPU (docs/agent.md)")
 
@@ -98,11 +109,13 @@ class D4PG:
             self.actor.encoder.size, actions, config.critic_width, network.hidden, atoms, config.v_min, config.v_max
         )
         self.target, self.target_critic = copy_frozen(self.actor).eval(), copy_frozen(self.critic).eval()
+        self.spread = Spread(actions)
         self.modules: dict[str, nn.Module] = {
-            "policy": self.actor, "critic": self.critic, "target": self.target, "target_critic": self.target_critic,
+            "policy": self.actor, "spread": self.spread, "critic": self.critic, "target": self.target, "target_critic": self.target_critic,
         }
         self._trained = {
-            "policy": self.actor.actor_parameters(), "critic": [*self.actor.encoder.parameters(), *self.critic.parameters()],
+            "policy": [*self.actor.actor_parameters(), *(self.spread.parameters() if config.actor == "crr" else ())],
+            "critic": [*self.actor.encoder.parameters(), *self.critic.parameters()],
         }
         self.optimisers = {name: adam(p, config.learning_rate) for name, p in self._trained.items()}
         if config.compile:
@@ -142,19 +155,43 @@ class D4PG:
         critic_loss = _mean(error, mask)
 
         # The critic's state comes from the logged actions and is a constant; the gradient runs through the actor's own LSTM.
-        features = features.detach()
+        before = tuple(s.detach() for s in states_before(after))
+        actor_loss = self._crr if self.config.actor == "crr" else self._policy_gradient
+        policy_loss, action, metrics = actor_loss(features.detach(), before, batch.action[:t], q.detach(), mask)
+        return critic_loss, policy_loss, metrics | {
+            "critic_loss": critic_loss.detach(), "q": _mean(q.detach(), mask),
+            "saturated": _mean((action.abs() > 0.97).float().mean(-1), mask),
+            "action_error": _mean((action - batch.action[:t]).square().sum(-1), mask),
+        }
+
+    def _policy_gradient(self, features: Tensor, before: State, _: Tensor, __: Tensor, mask: Tensor) -> ActorLoss:
+        """L_pi = -Q(x, pi(x)), dQ/da clipped to a norm."""
         action = self.actor.act(features)
         free = action.detach().requires_grad_()
-        value = self.critic.value(self.critic.one_step(features, free, tuple(s.detach() for s in states_before(after))))
+        value = self.critic.value(self.critic.one_step(features, free, before))
         gradient = torch.autograd.grad(value.sum(), free)[0]
         norm = gradient.norm(dim=-1, keepdim=True)
         # -Q(x, pi(x)) has the gradient -dQ/da dpi/dphi, written so because dQ/da is clipped to norm 1 in between.
         clipped = gradient * (self.config.action_gradient_clip / norm.clamp(min=self.config.action_gradient_clip))
-        policy_loss = _mean(-(clipped * action).sum(-1), mask)
-        return critic_loss, policy_loss, {
-            "critic_loss": critic_loss.detach(), "q": _mean(q.detach(), mask), "q_policy": _mean(value.detach(), mask),
-            "action_gradient": _mean(norm.squeeze(-1), mask), "saturated": _mean((free.detach().abs() > 0.97).float().mean(-1), mask),
-            "action_error": _mean((free.detach() - batch.action[:t]).square().sum(-1), mask),
+        loss = _mean(-(clipped * action).sum(-1), mask)
+        return loss, free.detach(), {"q_policy": _mean(value.detach(), mask), "action_gradient": _mean(norm.squeeze(-1), mask)}
+
+    def _crr(self, features: Tensor, before: State, recorded: Tensor, q: Tensor, mask: Tensor) -> ActorLoss:
+        """L_pi = -f(A) log pi(a | x), A = Q(x, a) - mean_j Q(x, a_j), a_j ~ pi(x), f = min(exp(A / beta), cap) or 1[A > 0]."""
+        c = self.config
+        mean = self.actor.act(features)
+        with torch.no_grad():
+            noise = torch.randn((c.crr_samples, *mean.shape), device=mean.device)
+            drawn = (mean + noise * self.spread.log_std.exp()).clamp(-1.0, 1.0)
+            state = tuple(s.expand(c.crr_samples, *s.shape) for s in before)
+            baseline = self.critic.value(self.critic.one_step(features.expand(c.crr_samples, *features.shape), drawn, state)).mean(0)
+            advantage = q - baseline
+            scale = c.crr_beta * advantage[mask].std(correction=0).clamp(min=1e-3)
+            weight = (advantage > 0).float() if c.crr_weight == "binary" else (advantage / scale).exp().clamp(max=c.crr_cap)
+        loss = _mean(-weight * self.spread.log_prob(mean, recorded), mask)
+        return loss, mean.detach(), {
+            "q_policy": _mean(baseline, mask), "advantage_spread": scale / c.crr_beta, "weight": _mean(weight, mask),
+            "std": self.spread.log_std.detach().exp().mean(),
         }
 
     @torch.no_grad()

@@ -19,26 +19,33 @@ LOG_STD_RANGE = (-5.0, 2.0)
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
-class GaussianHead(nn.Module):
-    """Features [B, F] -> mean tanh(MLP) [B, A] and a state-independent log-std [A], clamped to [-5, 2]."""
+class Spread(nn.Module):
+    """A state-independent log-std [A], clamped to [-5, 2], around a mean that somebody else computes."""
 
-    def __init__(self, inputs: int, actions: int, hidden: Sequence[int], dropout: float = 0.0):
+    def __init__(self, actions: int):
         super().__init__()
-        self.body = mlp((inputs, *hidden, actions), dropout)
         self.log_std_parameter = nn.Parameter(torch.zeros(actions))
 
     @property
     def log_std(self) -> Tensor:
         return self.log_std_parameter.clamp(*LOG_STD_RANGE)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.tanh(self.body(features))
-
     def log_prob(self, mean: Tensor, action: Tensor) -> Tensor:
-        """Log N(action; mean, std) [B], un-squashed and diagonal."""
+        """Log N(action; mean, std), un-squashed and diagonal: [..., A] and [..., A] -> [...]."""
         log_std = self.log_std
         z = (action - mean) * torch.exp(-log_std)
         return -0.5 * z.square().sum(-1) - log_std.sum() - HALF_LOG_2PI * action.shape[-1]
+
+
+class GaussianHead(Spread):
+    """Features [B, F] -> mean tanh(MLP) [B, A], and its spread."""
+
+    def __init__(self, inputs: int, actions: int, hidden: Sequence[int], dropout: float = 0.0):
+        super().__init__(actions)
+        self.body = mlp((inputs, *hidden, actions), dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.tanh(self.body(features))
 
 
 class PolicyNetwork(nn.Module):

@@ -59,7 +59,7 @@ def experiments() -> dict[str, Experiment]:
     found.append(Experiment("q6_ranking", Q6, _q6, ("paper", "small", "tiny")))
     found.append(Experiment("lift_green", "the full method's success on lift_green", _on_wheel("lift_green", w.success_claim)))
     stack = _on_wheel("stack_green_on_red", w.success_claim)
-    found.append(Experiment("stack_green_on_red", "the full method's success on stack_green_on_red", stack, ("paper", "small")))
+    found.append(Experiment("stack_green_on_red", "the full method's success on stack_green_on_red", stack, ("paper", "small", "lowdim")))
     return {e.name: e for e in found}
 
 

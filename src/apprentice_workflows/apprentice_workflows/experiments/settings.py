@@ -14,6 +14,7 @@ class ExperimentSettings(Strict):
 
     wheel_preset: str
     turns: int = Field(2, ge=1, description="turns of the wheel before its last reward model and store are taken as they are")
+    compared_turns: int = Field(2, ge=2, description="Q4: turns whose chosen agents are compared; paper: up to 3")
     agent: str = Field(description="config/learning/<name>.yaml of every agent")
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = Field(0, ge=0, description="updates; 0: the config's")
@@ -25,10 +26,11 @@ class ExperimentSettings(Strict):
 
 
 PRESETS = {
-    "paper": ExperimentSettings(wheel_preset="paper", turns=3, agent="d4pg"),
+    "paper": ExperimentSettings(wheel_preset="paper", turns=3, compared_turns=3, agent="d4pg"),
     "small": ExperimentSettings(wheel_preset="small", agent="d4pg_small"),
     # Policies read tracked poses instead of pixels; sketches and the reward model (from pixels) are made as in `small`.
-    "lowdim": ExperimentSettings(wheel_preset="lowdim", agent="d4pg_lowdim"),
+    # One turn, so that twelve agents fit into an afternoon of two cores.
+    "lowdim": ExperimentSettings(wheel_preset="lowdim", turns=1, agent="d4pg_lowdim"),
     "tiny": ExperimentSettings(wheel_preset="tiny", turns=1, agent="d4pg_small", seeds=(0,), steps=2, repeats=1),
 }
 

@@ -127,14 +127,14 @@ def ablation_claim(name: str, c: WheelContext, s: ExperimentSettings, out: Path)
 
 def turns_claim(c: WheelContext, s: ExperimentSettings, out: Path) -> dict[str, Any]:
     """Q4: the chosen agent of each turn, on the same starts; and whether the last is surely better than the first."""
-    for turn in range(1, s.turns + 1):
+    for turn in range(1, s.compared_turns + 1):
         for step in STEPS[:-1]:
             run_step(c, turn, step)
-    variants = {f"turn {t}": {0: c.found(c.state.outputs(t, "F")["chosen"]["bundle"])} for t in range(1, s.turns + 1)}
+    variants = {f"turn {t}": {0: c.found(c.state.outputs(t, "F")["chosen"]["bundle"])} for t in range(1, s.compared_turns + 1)}
     # One agent a turn: three times the starts give as many episodes a cell as three seeds do.
     with c.state.clock("q4_turns"):
         found = compare(c, s.model_copy(update={"repeats": s.repeats * len(s.seeds)}), variants)
-    verdict, gain = judge(pooled(found[f"turn {s.turns}"]), pooled(found["turn 1"]), 0.0)
+    verdict, gain = judge(pooled(found[f"turn {s.compared_turns}"]), pooled(found["turn 1"]), 0.0)
     return write_result(
         out, "Q4: success rises turn by turn, as data and sketches grow", cells(c, found), verdict, [0], _config(c, s),
         _wall(c, "q4_turns"), difference=dict(zip(("mean", "low", "high"), gain, strict=True)), margin=0.0,
