@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from apprentice_core.cell import StreamSpec
 from apprentice_core.errors import BagError
 from apprentice_core.streams import stamp_ns
+from apprentice_store import messages as m
 from apprentice_store.bag_reader import EpisodeReader, check_png
+from apprentice_store.bag_story import BagStory
 from apprentice_store.typestore import deserialise
 
 CAMERA = "camera/"
@@ -43,14 +48,43 @@ class EpisodeFrames:
         stream, stamps = self._streams[camera], self._stamps[camera]
         if not 0 <= frame < self.frames:
             raise IndexError(frame)
-        if self.reader.types.get(self.reader.prefix + stream.topic) != stream.type:
-            raise BagError(f"{self.reader.path}: {stream.topic} is not a {stream.type}")
         cdr = self._messages[camera].get(stamps[frame])
         if cdr is None:
             raise BagError(f"{self.reader.path}: lacks the frame of {camera} at step {frame}")
-        try:
-            data = np.asarray(deserialise(stream.type, cdr).data, dtype=np.uint8)
-            check_png(data, stream.arrays[0])
-        except (BagError, ValueError) as error:
-            raise BagError(f"{self.reader.path}: step {frame}: {' '.join(str(error).split())}") from error
-        return data.tobytes()
+        return _png(self.reader, stream, cdr, f"step {frame}")
+
+
+def middle_frame(path: Path) -> bytes | None:
+    """The PNG of an episode's first colour camera (of its first depth camera where there is no other) that was the newest at the middle
+    step; None where it has no camera, BagError for a damaged bag.
+
+    One step and one picture are decoded: a tenth of what opening the whole episode costs.
+    """
+    files = [f for f in path.glob("*.mcap") if f.is_file() and not f.is_symlink()]
+    story = BagStory(path, files[0] if len(files) == 1 else None)
+    streams = [s for s in story.spec.streams if s.name.startswith(CAMERA) and story.topics.get(story.prefix + s.topic)]
+    if not streams:
+        return None
+    stream = min(streams, key=lambda s: (s.arrays[0].dtype == "uint16", s.name))
+    by_stamp = story.by_stamp(stream.topic)
+    if not by_stamp:
+        raise BagError(f"{path}: {stream.topic}: no frame with a stamp")
+    steps = story.topics.get(story.prefix + m.STEP_TOPIC, ()) if story.types.get(story.prefix + m.STEP_TOPIC) == m.STEP else ()
+    try:
+        middle = deserialise(m.STEP, steps[len(steps) // 2]) if steps else story.start
+    except (BagError, ValueError) as error:
+        raise BagError(f"{path}: {' '.join(str(error).split())}") from error
+    stamp = stamp_ns(middle.stamp)
+    newest = max((s for s in by_stamp if s <= stamp), default=min(by_stamp))
+    return _png(story, stream, by_stamp[newest], stream.name)
+
+
+def _png(story: BagStory, stream: StreamSpec, cdr: memoryview, what: str) -> bytes:
+    if story.types.get(story.prefix + stream.topic) != stream.type:
+        raise BagError(f"{story.path}: {stream.topic} is not a {stream.type}")
+    try:
+        data = np.asarray(deserialise(stream.type, cdr).data, dtype=np.uint8)
+        check_png(data, stream.arrays[0])
+    except (BagError, ValueError) as error:
+        raise BagError(f"{story.path}: {what}: {' '.join(str(error).split())}") from error
+    return data.tobytes()

@@ -17,12 +17,16 @@ export function thumbnail(id, alt = "") {
   return image;
 }
 
+/** Resolves when a picture is drawn or has failed. */
+export const settled = (image) => image.decode().catch(() => {});
+
 /** ULIDs begin with their time; the end tells episodes apart. */
 export const shortId = (id) => `…${id.slice(-6)}`;
 
+// Made once: each toLocaleString() looks the locale up anew, which for a page of rows takes longer than to draw them.
+const LOCAL_TIME = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
+
 /** `started` in nanoseconds, as local date and time. */
-export function when(started) {
-  return started ? new Date(started / 1e6).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
-}
+export const when = (started) => (started ? LOCAL_TIME.format(new Date(started / 1e6)) : "");
 
 export const seconds = (s) => (s >= 60 ? `${Math.floor(s / 60)} min ${Math.round(s % 60)} s` : `${s.toFixed(1)} s`);
