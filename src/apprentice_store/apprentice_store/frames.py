@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from apprentice_core.cell import StreamSpec
-from apprentice_core.errors import BagError
+from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
+from apprentice_core.errors import BagError, ConfigError
 from apprentice_core.streams import stamp_ns
 from apprentice_store import messages as m
 from apprentice_store.bag_reader import EpisodeReader, check_png
-from apprentice_store.bag_story import BagStory
+from apprentice_store.mcap_scan import McapPick
 from apprentice_store.typestore import deserialise
 
 CAMERA = "camera/"
@@ -48,43 +49,54 @@ class EpisodeFrames:
         stream, stamps = self._streams[camera], self._stamps[camera]
         if not 0 <= frame < self.frames:
             raise IndexError(frame)
+        if self.reader.types.get(self.reader.prefix + stream.topic) != stream.type:
+            raise BagError(f"{self.reader.path}: {stream.topic} is not a {stream.type}")
         cdr = self._messages[camera].get(stamps[frame])
         if cdr is None:
             raise BagError(f"{self.reader.path}: lacks the frame of {camera} at step {frame}")
-        return _png(self.reader, stream, cdr, f"step {frame}")
+        try:
+            return _png(stream, cdr)
+        except (BagError, ValueError) as error:
+            raise BagError(f"{self.reader.path}: step {frame}: {' '.join(str(error).split())}") from error
 
 
-def middle_frame(path: Path) -> bytes | None:
-    """The PNG of an episode's first colour camera (of its first depth camera where there is no other) that was the newest at the middle
-    step; None where it has no camera, BagError for a damaged bag.
+def _png(stream: StreamSpec, cdr: memoryview) -> bytes:
+    data = np.asarray(deserialise(stream.type, cdr).data, dtype=np.uint8)
+    check_png(data, stream.arrays[0])
+    return data.tobytes()
 
-    One step and one picture are decoded: a tenth of what opening the whole episode costs.
+
+def middle_frame(bag: Path) -> bytes | None:
+    """The PNG of a bag's first colour camera (depth where there is no other) that its middle step answered.
+
+    None where it holds no camera or no step, BagError where it is damaged. Of a bag of any length one step and one picture are read.
     """
-    files = [f for f in path.glob("*.mcap") if f.is_file() and not f.is_symlink()]
-    story = BagStory(path, files[0] if len(files) == 1 else None)
-    streams = [s for s in story.spec.streams if s.name.startswith(CAMERA) and story.topics.get(story.prefix + s.topic)]
-    if not streams:
+    files = [f for f in bag.glob("*.mcap") if f.is_file() and not f.is_symlink()]
+    if len(files) != 1:
+        raise BagError(f"{bag}: holds {len(files)} MCAP files, expected one")
+    pick = McapPick(files[0])
+    try:
+        return _middle(pick)
+    except (BagError, ConfigError, ValueError) as error:
+        raise BagError(f"{bag}: {' '.join(str(error).split())}") from error
+
+
+def _middle(pick: McapPick) -> bytes | None:
+    specs = [t for t, kind in pick.types.items() if t.endswith("/" + CELL_SPEC_TOPIC) and kind == m.STRING]
+    if len(specs) != 1:
+        raise BagError(f"{len(specs)} cells in one bag, expected one")
+    prefix = specs[0].removesuffix(CELL_SPEC_TOPIC)
+    spec, _ = cell_spec_from_json(deserialise(m.STRING, pick.cdr(specs[0], pick.entries(specs[0])[-1])).data)
+    streams = [s for s in spec.streams if s.name.startswith(CAMERA) and pick.types.get(prefix + s.topic) == s.type]
+    if not streams or pick.types.get(prefix + m.STEP_TOPIC) != m.STEP:
         return None
     stream = min(streams, key=lambda s: (s.arrays[0].dtype == "uint16", s.name))
-    by_stamp = story.by_stamp(stream.topic)
-    if not by_stamp:
-        raise BagError(f"{path}: {stream.topic}: no frame with a stamp")
-    steps = story.topics.get(story.prefix + m.STEP_TOPIC, ()) if story.types.get(story.prefix + m.STEP_TOPIC) == m.STEP else ()
-    try:
-        middle = deserialise(m.STEP, steps[len(steps) // 2]) if steps else story.start
-    except (BagError, ValueError) as error:
-        raise BagError(f"{path}: {' '.join(str(error).split())}") from error
-    stamp = stamp_ns(middle.stamp)
-    newest = max((s for s in by_stamp if s <= stamp), default=min(by_stamp))
-    return _png(story, stream, by_stamp[newest], stream.name)
-
-
-def _png(story: BagStory, stream: StreamSpec, cdr: memoryview, what: str) -> bytes:
-    if story.types.get(story.prefix + stream.topic) != stream.type:
-        raise BagError(f"{story.path}: {stream.topic} is not a {stream.type}")
-    try:
-        data = np.asarray(deserialise(stream.type, cdr).data, dtype=np.uint8)
-        check_png(data, stream.arrays[0])
-    except (BagError, ValueError) as error:
-        raise BagError(f"{story.path}: {what}: {' '.join(str(error).split())}") from error
-    return data.tobytes()
+    steps, pictures = pick.entries(prefix + m.STEP_TOPIC), pick.entries(prefix + stream.topic)
+    middle = steps[len(steps) // 2]
+    step = deserialise(m.STEP, pick.cdr(prefix + m.STEP_TOPIC, middle))
+    seen = next((stamp_ns(p.stamp) for p in step.parts if p.stream == stream.name), stamp_ns(step.stamp))
+    # What a step answered was recorded before it, and little came between.
+    number = max(0, int(np.searchsorted(pictures[:, 0], middle[0], side="right")) - 1)
+    while number and (m.first_stamp(stream.type, pick.cdr(prefix + stream.topic, pictures[number])) or 0) > seen:
+        number -= 1
+    return _png(stream, pick.cdr(prefix + stream.topic, pictures[number]))

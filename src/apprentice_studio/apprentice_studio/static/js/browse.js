@@ -4,8 +4,9 @@ import { actorBar, actorLegend } from "./actors.js";
 import { episodePath, get, post } from "./api.js";
 import { emptyState, errorState, fill, h, notice } from "./dom.js";
 import { QueryBox } from "./queries.js";
-import { outcome, seconds, settled, shortId, thumbnail, when } from "./rows.js";
+import { outcome, seconds, shortId, when } from "./rows.js";
 import { choice } from "./session.js";
+import { picturesCame, thumbnail } from "./thumbnails.js";
 
 const PAGE = 50;
 const link = (q, from) => `#/browse?${new URLSearchParams({ ...(q && { q }), ...(from && { from }) })}`;
@@ -96,7 +97,7 @@ class Details {
   #seen = new IntersectionObserver(async (entries) => {
     const turn = this.#turn, seen = entries.filter((e) => e.isIntersecting).map((e) => e.target);
     seen.forEach((element) => this.#seen.unobserve(element));
-    await Promise.all(seen.flatMap((element) => [...element.closest("tr").querySelectorAll("img")]).map(settled));
+    await picturesCame();
     if (turn !== this.#turn) return;
     this.#waiting.push(...seen.map((element) => this.#wanted.get(element)));
     this.#pump();
