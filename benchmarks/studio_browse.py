@@ -214,6 +214,7 @@ def _pages(
                 for visit, (taken, cost) in out.items():
                     # A new person each time, whose browser has kept nothing. At the second visit the server has.
                     context = person(browser, "u1", (1920, 1080))
+                    context.set_default_timeout(60_000)
                     page = context.new_page()
                     page.goto(f"{url}/#/{start}")
                     page.wait_for_load_state("networkidle")
