@@ -26,7 +26,7 @@ def thumbnails(studio: Context, ids: EpisodeIds) -> JSONResponse:
     """
     wanted, begun = list(dict.fromkeys(ids.split(","))), time.monotonic()
     found = {i: png for i in wanted if (png := studio.thumbnails.kept(i)) is not None}
-    out = {i: _address(png) for i, png in found.items()}
+    out: dict[str, str | None] = {i: _address(png) for i, png in found.items()}
     for i in wanted:
         if i in found or (len(out) > len(found) and time.monotonic() - begun > PATIENCE):
             continue
