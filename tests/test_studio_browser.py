@@ -321,6 +321,18 @@ def test_a_person_judges_an_episode(studio, window, episodes, request):
     assert studio.get(f"/api/episodes/{episode}")["success"] is None
 
 
+def test_the_pictures_in_sight_come_in_one_request(studio, window, episodes):
+    page, asked = window.new_page(), []
+    page.on("request", lambda request: asked.append(request.url) if "/api/thumbnails" in request.url else None)
+    page.goto(f"{studio.url}/#/browse")
+    page.wait_for_function(
+        "(n) => [...document.querySelectorAll('.episodes img.thumbnail')].filter((i) => i.complete && i.naturalWidth).length === n",
+        arg=len(episodes[1]),
+    )
+    assert len(asked) == 1 and all(i in asked[0] for i in episodes[1])
+    expect(page.locator(".actor-bar")).to_have_count(len(episodes[1]))
+
+
 def test_a_blind_evaluation_names_its_policies_only_at_the_end(studio, window, episodes):
     page = window.new_page()
     page.goto(f"{studio.url}/#/evaluations")

@@ -66,6 +66,7 @@ def train(
             "episodes": len(columns.episodes), "episodes_skipped": list(columns.skipped),
             "rows": {n: {"train": len(s.train), "validation": len(s.validation)} for n, s in view.splits.items()},
             "reward": config.view.reward, "reward_model": columns.reward_model, "episodes_unlabelled": len(columns.unlabelled),
+            "rewards_overridden": len(columns.manifest.rewards),
             "seed": config.seed, "step": result.steps,
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -270,9 +270,9 @@ class Catalogue:
         with self._engine.begin() as c:
             return [(a, b, u, np.frombuffer(v, dtype="<f4").copy()) for a, b, u, v in c.execute(query)]
 
-    def adopt(self, episode_id: str, other: Catalogue) -> int:
-        """Takes over what another catalogue says of an episode: each annotation that is not here yet, in its order, as a new revision with
-        its own author and time. Returns how many. One transaction."""
+    def adopt(self, episode_id: str, other: Catalogue, wanted: Callable[[Annotation], bool] = lambda _: True) -> int:
+        """Takes over what another catalogue says of an episode: each annotation that is not here yet (and is wanted), in its order, as a
+        new revision with its own author and time. Returns how many. One transaction."""
         def identity(a: Annotation) -> tuple[Any, ...]:
             return a.kind, a.name, json.dumps(a.value), a.author, a.created
 
@@ -287,7 +287,7 @@ class Catalogue:
             }
         with self._write() as c:
             have = {identity(a) for a in self._annotations(c, episode_id, None)}
-            new = [a for a in theirs if identity(a) not in have]
+            new = [a for a in theirs if identity(a) not in have and wanted(a)]
             for a in new:
                 if a.kind == "tag":
                     self._tag(c, episode_id, a.name, bool(a.value), a.author, a.created)

@@ -6,6 +6,7 @@ whole chunks, and a hostile one an error in one line.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import struct
 import zlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lz4.frame
+import numpy as np
 import zstandard
 
 from apprentice_core.errors import BagError
@@ -25,7 +27,8 @@ MAX_FILE = 16 << 30
 """bytes of a bag that is read; more is refused (ours)"""
 _HEAD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
-_SCHEMA, _CHANNEL, _MSG, _CHUNK, _DATA_END, _FOOTER = 3, 4, 5, 6, 15, 2
+_INDEX = struct.Struct("<HI")
+_SCHEMA, _CHANNEL, _MSG, _CHUNK, _MESSAGE_INDEX, _DATA_END, _FOOTER = 3, 4, 5, 6, 7, 15, 2
 
 
 @dataclass
@@ -162,6 +165,59 @@ class McapScan:
                 number, schema = f.number(2), f.number(2)
                 name, text = self._schemas.get(schema, ("", ""))
                 self.channels.setdefault(number, ScannedChannel(number, f.text(), name, f.text(), text, f.texts()))
+
+
+class McapPick(McapScan):
+    """Single messages of a whole file, found by the index behind each chunk: what it costs goes with the chunks, not with the messages.
+
+    `types`: by topic. BagError for a torn file, and for an index that does not lead to a message of its channel.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self._chunks: list[memoryview] = []
+        self._open: tuple[int, memoryview] = (-1, memoryview(b""))
+        self._indexes: dict[int, list[tuple[int, memoryview]]] = {}
+        try:
+            if bytes(self._map[: len(MAGIC)]) != MAGIC or bytes(self._map[-len(MAGIC) :]) != MAGIC:
+                raise BagError("torn, or not an MCAP file")
+            for opcode, body in self._records(self._map, len(MAGIC)):
+                if opcode == _CHUNK:
+                    self._chunks.append(body)
+                elif opcode == _MESSAGE_INDEX:
+                    channel, size = _INDEX.unpack_from(body)
+                    if size != len(body) - _INDEX.size or size % 16 or not self._chunks:
+                        raise BagError("an index is not of whole entries behind a chunk")
+                    if size:
+                        self._indexes.setdefault(channel, []).append((len(self._chunks) - 1, body[_INDEX.size :]))
+                elif opcode in (_SCHEMA, _CHANNEL):
+                    # The summary repeats what the chunks declare.
+                    list(self._messages(iter([(opcode, body)])))
+        except (BagError, struct.error, UnicodeDecodeError, ValueError) as error:
+            raise BagError(f"{path}: {error}") from error
+        self._numbers = {c.topic: c.id for c in self.channels.values() if c.id in self._indexes}
+        self.types = {topic: self.channels[number].type for topic, number in self._numbers.items()}
+
+    def entries(self, topic: str) -> np.ndarray:
+        """int64 [messages, 3] of log time in ns, chunk, and place in it, in file order."""
+        parts = [(chunk, np.frombuffer(packed, "<i8").reshape(-1, 2)) for chunk, packed in self._indexes[self._numbers[topic]]]
+        return np.concatenate([np.insert(pairs, 1, chunk, axis=1) for chunk, pairs in parts])
+
+    def cdr(self, topic: str, entry: np.ndarray) -> memoryview:
+        """The CDR bytes of a topic's message, one of `entries`, as a view."""
+        chunk, at = int(entry[1]), int(entry[2])
+        try:
+            if chunk != self._open[0]:
+                self._open = chunk, self._chunk(self._chunks[chunk])
+            data = self._open[1]
+            if not 0 <= at < len(data):
+                raise BagError("an index leads out of its chunk")
+            found = list(self._messages(itertools.islice(self._records(data, at), 1)))
+        except (BagError, struct.error, zstandard.ZstdError, RuntimeError, ValueError) as error:
+            raise BagError(f"{self.path}: {error}") from error
+        if not found or found[0][0].topic != topic:
+            raise BagError(f"{self.path}: an index of {topic[:100]} leads to something else")
+        return found[0][2]
 
 
 def _zstd(data: memoryview, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""`store merge`: the committed bags of another data folder, with their annotations, into this one."""
+"""`store merge`: the committed bags of another data folder, with all that was said about them, into this one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from apprentice_store.bag_metadata import bag_file, fsync_dir, read_metadata
 from apprentice_store.bag_writer import OPEN
 from apprentice_store.catalogue import Catalogue, EpisodeRow
 from apprentice_store.mcap_file import file_hash
+from apprentice_store.merge_said import OtherFolder, take_evaluations, take_queries, take_said
 from apprentice_store.store_check import Finding, claim, committed_bags
 
 if TYPE_CHECKING:
@@ -23,15 +24,21 @@ STAGING = ".merging"
 
 @dataclass
 class MergeReport:
-    """Episode ids taken in, those that were here already, annotations taken over, and what was refused, each with its reason.
+    """Episode ids taken in, those that were here already, how much of what was said was taken over, and what was not, with its reason.
 
-    Codes of `refused`: torn (never committed there), damaged, conflict (another bag of this id is here).
+    `annotations` include sketches. Codes of `refused`: torn (never committed there), damaged, conflict (another bag of this id is here). Of
+    `left_out`, where ours stays and no bag is concerned: prediction, evaluation, result, query.
     """
 
     imported: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     annotations: int = 0
+    predictions: int = 0
+    evaluations: int = 0
+    results: int = 0
+    queries: int = 0
     refused: list[Finding] = field(default_factory=list)
+    left_out: list[Finding] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -41,14 +48,17 @@ class MergeReport:
         """Stable: it is `store merge --json`."""
         return {
             "ok": self.ok, "imported": self.imported, "present": self.present, "annotations": self.annotations,
-            "refused": [vars(f) for f in self.refused],
+            "predictions": self.predictions, "evaluations": self.evaluations, "results": self.results, "queries": self.queries,
+            "refused": [vars(f) for f in self.refused], "left_out": [vars(f) for f in self.left_out],
         }
 
 
 def merge_folder(store: Store, other: Path, link: bool) -> MergeReport:
     """Each bag is copied beside (`link`: hard-linked where the file system can), checked against its hash and renamed, then its row is
     added: a merge that is cut off leaves whole bags, and can be repeated. Annotations come with their authors and times as new
-    revisions, so of two judgements the one merged last holds. ApprenticeError when `other` is no other data folder.
+    revisions, so of two judgements the one merged last holds. Predicted rewards, evaluations with their results and saved queries come
+    too; where one clashes with ours, ours stays and the report counts it. Drafts of sketches stay where they are drawn. ApprenticeError
+    when `other` is no other data folder.
     """
     if not other.is_dir():
         raise ApprenticeError(f"{other}: is not a data folder")
@@ -100,7 +110,12 @@ def _merge(store: Store, other: Path, catalogue: Catalogue | None, staging: Path
         added = known is None and store.catalogue.add(row, () if theirs is not None else tags)
         (report.present if has_bag and not added else report.imported).append(row.episode_id)
         if theirs is not None:
-            report.annotations += store.catalogue.adopt(row.episode_id, theirs)
+            annotations, predictions = take_said(store, OtherFolder(other, theirs), row.episode_id, report.left_out)
+            report.annotations += annotations
+            report.predictions += predictions
+    if catalogue is not None:
+        report.evaluations, report.results = take_evaluations(store.catalogue, catalogue, report.left_out)
+        report.queries = take_queries(store.catalogue, catalogue, report.left_out)
     return report
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from sqlalchemy import func, select
@@ -17,9 +18,10 @@ from sqlalchemy.exc import OperationalError
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_store import schema as s
-from apprentice_store.catalogue import EpisodeRow
-from apprentice_store.replay_cache import ReplayCache
-from apprentice_store.store import Store
+from apprentice_store.catalogue import Catalogue, EpisodeRow
+
+if TYPE_CHECKING:
+    from apprentice_store.replay_cache import ReplayCache
 
 log = logging.getLogger(__name__)
 KIND = "predicted_reward"
@@ -31,6 +33,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 class CatalogueBusy(ApprenticeError):
     """Another process holds the catalogue for longer than we wait."""
+
+
+class DataFolder(Protocol):
+    """A store, or as much of another one as is needed to read its predictions."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def catalogue(self) -> Catalogue: ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Predictions:
     Nothing is changed in place: another model writes other files, and the same model about the same bag writes the same one again.
     """
 
-    def __init__(self, store: Store):
+    def __init__(self, store: DataFolder):
         self.store = store
 
     def add(self, row: EpisodeRow, task: str, model_id: str, values: np.ndarray) -> int:
@@ -67,6 +79,15 @@ class Predictions:
         if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() <= 1.0):
             raise ApprenticeError(f"episode {row.episode_id}: a prediction is not in [0, 1]")
         file = f"{FOLDER}/{_checked(task)}/{_checked(model_id)}/{_checked(row.episode_id)}.npy"
+        digest = self._write(file, values)
+        said = {"file": file, "frames": len(values), "bag": row.hash, "sha256": digest}
+        try:
+            return self.store.catalogue.annotate(row.episode_id, KIND, task, said, author=model_id)
+        except OperationalError as error:
+            why = " ".join(str(error.orig).split())
+            raise CatalogueBusy(f"catalogue: {why}: nothing is lost, but {row.episode_id} is not noted as scored; run it again") from error
+
+    def _write(self, file: str, values: np.ndarray) -> str:
         path = self.store.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = path.with_name(f".{path.name}.{os.getpid()}")
@@ -76,12 +97,22 @@ class Predictions:
             os.fsync(out.fileno())
         digest = hashlib.sha256(staging.read_bytes()).hexdigest()
         staging.replace(path)
-        said = {"file": file, "frames": len(values), "bag": row.hash, "sha256": digest}
-        try:
-            return self.store.catalogue.annotate(row.episode_id, KIND, task, said, author=model_id)
-        except OperationalError as error:
-            why = " ".join(str(error.orig).split())
-            raise CatalogueBusy(f"catalogue: {why}: nothing is lost, but {row.episode_id} is not noted as scored; run it again") from error
+        return digest
+
+    def take(self, theirs: Predictions, prediction: Prediction) -> bool:
+        """Copies another folder's prediction to the same place here; False where the very file is here already.
+
+        ApprenticeError where another file is here, which stays, or where theirs cannot be read. The row that names it is the caller's.
+        """
+        mine = self._path(prediction)
+        if mine.exists():
+            if hashlib.sha256(mine.read_bytes()).hexdigest() != prediction.sha256:
+                raise ApprenticeError(f"another prediction of {prediction.model_id} for {prediction.task} is here; it stays")
+            return False
+        if self._write(prediction.file, theirs.read(prediction)) != prediction.sha256:
+            mine.unlink()
+            raise ApprenticeError(f"the prediction of {prediction.model_id} for {prediction.task} is of another format")
+        return True
 
     def of(self, task: str, model_id: str, revision: int | None = None) -> dict[str, Prediction]:
         """By episode id, the newest that this model said for the task, at most up to `revision`."""
@@ -93,12 +124,14 @@ class Predictions:
             said = [_prediction(i, task, model_id, number, value) for i, number, value in connection.execute(query)]
         return {p.episode_id: p for p in said if p is not None}
 
-    def of_episode(self, episode_id: str, task: str) -> list[Prediction]:
-        """The newest of each model for one episode, in order of revision."""
+    def of_episode(self, episode_id: str, task: str = "") -> list[Prediction]:
+        """The newest of each model for one episode ('': and each task), in order of revision."""
         t = s.annotation_log.c
-        query = select(t.author, t.revision, t.value).where(t.episode_id == episode_id, t.kind == KIND, t.name == task).order_by(t.revision)
+        query = select(t.name, t.author, t.revision, t.value).where(t.episode_id == episode_id, t.kind == KIND).order_by(t.revision)
+        if task:
+            query = query.where(t.name == task)
         with self.store.catalogue.transaction() as connection:
-            said = {author: _prediction(episode_id, task, author, number, value) for author, number, value in connection.execute(query)}
+            said = {(name, by): _prediction(episode_id, name, by, number, value) for name, by, number, value in connection.execute(query)}
         return sorted((p for p in said.values() if p is not None), key=lambda p: p.revision)
 
     def models(self, task: str, revision: int | None = None) -> list[str]:

@@ -2,10 +2,11 @@
 
     task = 'lift' and success = true and not tag = 'bad' and source in ('expert', 'teleop') and steps >= 10
 
-Comparisons of a column with a literal, `in`, `like`, `is [not] null`, `and`, `or`, `not`, parentheses. `tag` and `sketch` (the task of a
-reward sketch) are sets: `tag = 'rgb'` means that the episode has it. Hidden episodes fulfil nothing, unless the text speaks of `hidden`
-itself: `hidden = true`. At a revision, commits, `tag`, `success`, `sketch` and `hidden` are taken as they were then. The text is parsed
-into an expression with bound values; nothing of it reaches the database as SQL.
+Comparisons of a column with a literal, `in`, `like`, `is [not] null`, `and`, `or`, `not`, parentheses. `tag`, `sketch` (the task of a
+reward sketch) and `override` (the task for which a person overrode rewards) are sets: `tag = 'rgb'` means that the episode has it.
+`success` is the last judgement, else what was recorded; an overridden reward does not change it. Hidden episodes fulfil nothing, unless
+the text speaks of `hidden` itself: `hidden = true`. At a revision, commits, `tag`, `success`, `sketch`, `override` and `hidden` are taken
+as they were then. The text is parsed into an expression with bound values; nothing of it reaches the database as SQL.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TOKEN = re.compile(
 _KEYWORDS = {"and", "or", "not", "in", "like", "is", "null", "true", "false"}
 _COLUMNS = {c.key: c for c in episodes.columns if c.key != "store_id"}
 _ALIASES = {"id": "episode_id", "bundle": "bundle_id"}
-_SETS = {"tag": episode_tags.c.tag, "sketch": reward_sequences.c.task}
+_SETS = {"tag": episode_tags.c.tag, "sketch": reward_sequences.c.task, "override": annotation_log.c.name}
 _HIDDEN = "hidden"
 
 
@@ -177,6 +178,8 @@ class _Parser:
             found = _said("tag", self.revision, condition)
         else:
             mine = and_(table.c.episode_id == episodes.c.episode_id, condition(column))
+            if name == "override":
+                mine &= annotation_log.c.kind == "reward"
             found = exists().where(mine if self.revision is None else mine & (table.c.revision <= self.revision))
         return not_(found) if negate else found
 

@@ -83,7 +83,7 @@ annotation_log = Table(
     Column("Created", BigInteger, key="created", nullable=False),
 )
 """Append-only. Kinds: tag (true, false), success (true, false, null), hidden (true, false), trim ([first, last] or null), note,
-reward_sequence (its id), predicted_reward (its file; see predictions.py)."""
+reward_sequence (its id), predicted_reward (its file; see predictions.py), reward (see reward_overrides.py)."""
 
 commits = Table(
     "EpisodeCommits",

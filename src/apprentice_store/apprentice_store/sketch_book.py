@@ -19,6 +19,7 @@ from apprentice_store.catalogue import SKETCH, Catalogue
 class Curve:
     """A reward sequence: float32 [frames]; `user` is a person for a sketch, else the model that predicted it."""
 
+    episode_id: str
     sequence_id: str
     type: str
     user: str
@@ -50,9 +51,9 @@ class SketchBook:
 
     def curves(self, episode_id: str, task: str) -> list[Curve]:
         """The newest of each user and of each model, in order of revision."""
+        t = s.reward_sequences.c
         with self.catalogue.transaction() as c:
-            newest = {(x.type, x.user): x for x in _curves(c, episode_id, task)}
-        return sorted(newest.values(), key=lambda x: x.revision)
+            return newest_curves(c, t.episode_id == episode_id, t.task == task)
 
     def draft(self, episode_id: str, task: str, user: str) -> tuple[Draft | None, int]:
         """(the draft that no sketch of the user has taken up yet, else None; the version that a next draft has to name)."""
@@ -119,8 +120,8 @@ class SketchBook:
         """
         with self.catalogue.transaction(writes=True) as c:
             _one_at_a_time(c)
-            found = _curves(c, episode_id, task, _sketch_of(user))
-            last = found[-1] if found else Curve("", SKETCH, user, 0, np.zeros(0, np.float32))
+            found = _sketch_of(c, episode_id, task, user)
+            last = found or Curve(episode_id, "", SKETCH, user, 0, np.zeros(0, np.float32))
             if found and _bytes(last.values) == _bytes(values):
                 return last, False
             if last.revision != base:
@@ -129,7 +130,7 @@ class SketchBook:
             if filled:
                 told = {"sequence": sequence, "frames": [list(f) for f in filled]}
                 self.catalogue.insert_annotation(c, episode_id, "sketch_filled", task, told, user)
-        return Curve(sequence, SKETCH, user, revision, values), True
+        return Curve(episode_id, sequence, SKETCH, user, revision, values), True
 
     @staticmethod
     def _draft(c: Connection, episode_id: str, task: str, user: str) -> tuple[Draft, bool]:
@@ -137,11 +138,8 @@ class SketchBook:
         row = c.execute(select(t.version, t.revision, t["values"]).where(_mine(t, episode_id, task, user))).first()
         if row is None:
             return Draft(0, np.zeros(0, np.float32)), False
-        newest = c.execute(
-            select(s.reward_sequences.c.revision).where(_mine(s.reward_sequences.c, episode_id, task, user) & _sketch_of(user))
-            .order_by(s.reward_sequences.c.revision.desc()).limit(1)
-        ).scalar()
-        return Draft(row[0], np.frombuffer(row[2], "<f4").copy()), newest is None or newest <= row[1]
+        saved = _sketch_of(c, episode_id, task, user)
+        return Draft(row[0], np.frombuffer(row[2], "<f4").copy()), saved is None or saved.revision <= row[1]
 
 
 def _one_at_a_time(c: Connection) -> None:
@@ -157,12 +155,20 @@ def _mine(columns: Any, episode_id: str, task: str, user: str) -> Any:
     return (columns.episode_id == episode_id) & (columns.task == task) & (columns.user == user)
 
 
-def _sketch_of(user: str) -> Any:
-    return (s.reward_sequences.c.user == user) & (s.reward_sequences.c.type == SKETCH)
-
-
-def _curves(c: Connection, episode_id: str, task: str, *further: Any) -> list[Curve]:
+def _sketch_of(c: Connection, episode_id: str, task: str, user: str) -> Curve | None:
     t = s.reward_sequences.c
-    query = select(t.sequence_id, t.type, t.user, t.revision, t["values"])
-    query = query.where(t.episode_id == episode_id, t.task == task, *further).order_by(t.revision)
-    return [Curve(i, kind, user, revision, np.frombuffer(v, "<f4").copy()) for i, kind, user, revision, v in c.execute(query)]
+    return next(iter(newest_curves(c, _mine(t, episode_id, task, user), t.type == SKETCH)), None)
+
+
+def newest_curves(c: Connection, *conditions: Any) -> list[Curve]:
+    """Of the reward sequences that fulfil the conditions, the newest of each episode, type and user, in order of revision.
+
+    Bytes that are no float32 give a curve without values, which `fault_of` then tells.
+    """
+    t = s.reward_sequences.c
+    query = select(t.episode_id, t.sequence_id, t.type, t.user, t.revision, t["values"]).where(*conditions).order_by(t.revision)
+    newest = {(row.episode_id, row.type, row.user): row for row in c.execute(query)}
+    return sorted(
+        (Curve(*row[:5], np.frombuffer(row[5] if len(row[5]) % 4 == 0 else b"", "<f4").copy()) for row in newest.values()),
+        key=lambda x: x.revision,
+    )

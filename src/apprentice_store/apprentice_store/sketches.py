@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from apprentice_store import schema as s
 from apprentice_store.catalogue import SKETCH, Catalogue
+from apprentice_store.sketch_book import newest_curves
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,15 @@ def sketches(catalogue: Catalogue, task: str, revision: int | None = None) -> Sk
     """All that may be learned from for `task` at `revision` (None: the present one), in order of episode and annotator."""
     at = catalogue.revision if revision is None else revision
     t, e = s.reward_sequences.c, s.episodes.c
-    query = (
-        select(t.episode_id, t.sequence_id, t.user, t.revision, t["values"], e.steps)
-        .join(s.episodes, e.episode_id == t.episode_id)
-        .where(t.task == task, t.type == SKETCH, t.revision <= at).order_by(t.revision)
-    )
-    newest: dict[tuple[str, str], tuple[Sketch, int]] = {}
-    with catalogue.transaction() as connection:
-        for episode_id, sequence_id, user, number, blob, steps in connection.execute(query):
-            values = np.frombuffer(blob, dtype="<f4").copy() if len(blob) % 4 == 0 else np.empty(0, np.float32)
-            newest[episode_id, user] = Sketch(episode_id, sequence_id, user, number, values), steps + 1
+    mine = (t.task == task, t.type == SKETCH, t.revision <= at)
+    with catalogue.transaction() as c:
+        newest = newest_curves(c, *mine)
+        sketched = select(e.episode_id, e.steps).where(e.episode_id.in_(select(t.episode_id).where(*mine)))
+        frames = {episode_id: steps + 1 for episode_id, steps in c.execute(sketched)}
     kept, refused = [], {}
-    for _, (sketch, frames) in sorted(newest.items()):
-        fault = fault_of(sketch.values, frames)
+    for x in sorted(newest, key=lambda x: (x.episode_id, x.user)):
+        sketch = Sketch(x.episode_id, x.sequence_id, x.user, x.revision, x.values)
+        fault = fault_of(sketch.values, frames[sketch.episode_id])
         if fault:
             refused[sketch.sequence_id] = f"episode {sketch.episode_id}, sketched by {sketch.user or 'nobody named'}: {fault}"
         else:

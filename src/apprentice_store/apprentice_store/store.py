@@ -15,6 +15,7 @@ from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.catalogue import Catalogue, EpisodeRow
 from apprentice_store.manifest import Manifest
 from apprentice_store.merge import MergeReport, merge_folder
+from apprentice_store.reward_overrides import reward_overrides
 from apprentice_store.store_check import CheckReport, RepairReport, check_store, committed_bags, repair_store
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ class Store:
         return merge_folder(self, Path(other), link)
 
     def manifest(self, where: str | None = None, save: bool = True, revision: int | None = None) -> Manifest:
-        """The episodes that fulfil `where` at `revision` (None: the present one), with their hashes and trims.
+        """The episodes that fulfil `where` at `revision` (None: the present one), with their hashes, trims and overridden rewards.
 
         A past revision gives the manifest that it gave then. ApprenticeError for a revision that is still to come.
         """
@@ -177,10 +178,11 @@ class Store:
             raise ApprenticeError(f"revision {revision}: the catalogue is at {present}")
         # Also now selected as of a revision: what others annotate meanwhile does not slip in.
         rows = self.catalogue.episodes(where, revision=revision)
-        trims = self.catalogue.trims(revision)
+        trims, rewards = self.catalogue.trims(revision), reward_overrides(self.catalogue, revision)
         manifest = Manifest(
             tuple(r.episode_id for r in rows), tuple(r.hash for r in rows), where or "", revision,
             tuple((r.episode_id, *trims[r.episode_id]) for r in rows if r.episode_id in trims),
+            tuple(o for r in rows for o in rewards.get(r.episode_id, ()) if o.last < r.steps),
         )
         if save:
             manifest.save(self.folder / "manifests")

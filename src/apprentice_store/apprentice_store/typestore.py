@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,18 @@ def interfaces_dir() -> Path:
     raise ApprenticeError(f"the message definitions of {PACKAGE} were not found: source the workspace (install/setup.bash)")
 
 
-@cache
+_BUILDING = threading.Lock()
+
+
 def typestore() -> Typestore:
     """ROS 2 Jazzy's common interfaces (tf2_msgs among them) and ours."""
+    # `cache` alone lets every thread that comes first build one of its own, a fifth of a second each.
+    with _BUILDING:
+        return _typestore()
+
+
+@cache
+def _typestore() -> Typestore:
     store = get_typestore(Stores.ROS2_JAZZY)
     store.max_sequence_length = MAX_SEQUENCE
     types: dict[str, Any] = {}

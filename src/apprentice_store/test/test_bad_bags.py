@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from apprentice_core.errors import BagError
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import read_metadata
-from apprentice_store.bag_reader import read_episode
+from apprentice_store.bag_reader import EpisodeReader, read_episode
 from apprentice_store.bag_writer import BagWriter
+from apprentice_store.frames import EpisodeFrames, middle_frame
 from apprentice_store.mcap_file import MAGIC
-from apprentice_store.mcap_scan import McapScan
+from apprentice_store.mcap_scan import McapPick, McapScan
 from apprentice_store.testing import make_episode
 from apprentice_store.typestore import deserialise, make, serialise
 
@@ -206,10 +207,42 @@ def test_any_damage_gives_an_episode_or_one_line(store, data) -> None:
     if where > 0 and data.draw(st.booleans()):
         whole[where + 33 : where + 37] = bytes(4)
     file.write_bytes(whole)
-    try:
-        read_episode(path)
-    except BagError as error:
-        assert "\n" not in str(error)
+    for read in (read_episode, middle_frame):
+        try:
+            read(path)
+        except BagError as error:
+            assert "\n" not in str(error)
+
+
+def test_one_picture_is_the_one_that_the_middle_step_answered(store) -> None:
+    for steps in (1, 2, 7):
+        made = make_episode(store, steps=steps)
+        assert middle_frame(made.path) == EpisodeFrames(EpisodeReader(made.path)).png("front", steps // 2)
+
+
+def test_a_bag_without_a_camera_has_no_picture(store) -> None:
+    made = make_episode(store)
+    rewrite(made, lambda topic, message: None if "/camera/" in topic else message)
+    assert middle_frame(made.path) is None
+
+
+def test_an_index_that_lies_is_refused(store) -> None:
+    made = make_episode(store)
+    file = next(made.path.glob("*.mcap"))
+    data = bytearray(file.read_bytes())
+    pick = McapPick(file)
+    [topic] = [t for t in pick.types if t.endswith("/camera/front/image/compressed")]
+    entries = pick.entries(topic)
+    for place in (struct.pack("<q", 1 << 40), struct.pack("<q", -1), struct.pack("<q", 0)):
+        changed = bytearray(data)
+        for time, _, at in entries:
+            entry = struct.pack("<qq", time, at)
+            assert changed.count(entry) == 1
+            changed[changed.index(entry) + 8 : changed.index(entry) + 16] = place
+        file.write_bytes(changed)
+        with pytest.raises(BagError, match="index") as caught:
+            middle_frame(made.path)
+        assert "\n" not in str(caught.value)
 
 
 def test_metadata_survives(store) -> None:

@@ -12,12 +12,12 @@ from fastapi.staticfiles import StaticFiles
 from apprentice_store.store import Store
 from apprentice_studio import problems
 from apprentice_studio.context import Overlay, Studio
-from apprentice_studio.routes import curves, episodes, evaluations, frames, judging, queue, session, statistics
+from apprentice_studio.routes import curves, episodes, evaluations, frames, judging, queue, session, statistics, thumbnails
 from apprentice_studio.security import Access, Guard
 
 STATIC = Path(__file__).resolve().parent / "static"
-ROUTERS = (session.router, episodes.router, frames.router, curves.router, queue.router, judging.router, evaluations.router,
-           statistics.router)
+ROUTERS = (session.router, episodes.router, frames.router, thumbnails.router, curves.router, queue.router, judging.router,
+           evaluations.router, statistics.router)
 
 
 def create_app(

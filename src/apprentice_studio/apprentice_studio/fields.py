@@ -10,7 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 MAX_FRAMES = 200_001
 """frames of a curve: one more than the steps that a bag may hold"""
-ULID = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$"
+_ULID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
+ULID = f"^{_ULID}$"
+MAX_IDS = 50
+"""episodes of one request (ours): a page"""
 TASK = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$"
 
 
@@ -22,6 +25,7 @@ def printable(text: str) -> str:
 
 
 EpisodeId = Annotated[str, PathField(pattern=ULID, description="ULID of an episode")]
+EpisodeIds = Annotated[str, Query(pattern=f"^{_ULID}(,{_ULID}){{0,{MAX_IDS - 1}}}$", description="ULIDs of episodes, joined by commas")]
 Ulid = Annotated[str, StringConstraints(pattern=ULID)]
 Task = Annotated[str, StringConstraints(pattern=TASK)]
 User = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), AfterValidator(printable)]

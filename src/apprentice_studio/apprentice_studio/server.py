@@ -6,6 +6,7 @@ import contextlib
 import errno
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_studio.routes.episodes import PAGE
 from apprentice_studio.security import Access
 
 GRACE = 2
@@ -24,7 +26,8 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
     """A listening socket; ApprenticeError when the port is in use or the address is not this machine's."""
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named because asyncio sets TCP_NODELAY only then; without it an answer of two writes waits 40 ms for an ACK.
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise ApprenticeError(f"--host {host}: {error.strerror or error}") from error
     with made:
@@ -60,7 +63,20 @@ def serve(app: FastAPI, bound_socket: socket.socket) -> None:
     # uvicorn ends its requests on either signal and then raises it once more, for the handler from before.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), _prepared(app):
             uvicorn.Server(config).run(sockets=[bound_socket])
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _prepared(app: FastAPI) -> Iterator[None]:
+    """Meanwhile draws the pictures that the first page will want; with them all that a first reading of a bag loads is there too."""
+    stop = threading.Event()
+    thread = threading.Thread(target=app.state.studio.thumbnails.prepare, args=(PAGE, stop), name="thumbnails", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(GRACE)

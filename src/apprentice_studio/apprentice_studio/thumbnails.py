@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
 
 import numpy as np
 
-from apprentice_core.errors import BagError
+from apprentice_core.errors import ApprenticeError, BagError
 from apprentice_core.images import decode_png, encode_png, to_record_size
-from apprentice_store.frames import EpisodeFrames
+from apprentice_store.frames import middle_frame
 from apprentice_studio.bags import BagCache
 from apprentice_studio.problems import NotFound
 
@@ -47,9 +48,18 @@ class Thumbnails:
         except OSError:
             return None
 
+    def prepare(self, count: int, stop: threading.Event) -> None:
+        """Draws those of the newest `count` episodes that lack one, so that the first page is not the one that waits for them."""
+        for row in self.bags.store.episodes(limit=count, newest_first=True):
+            if stop.is_set():
+                return
+            if self.kept(row.episode_id) is None:
+                with contextlib.suppress(ApprenticeError):  # told to whoever asks for it
+                    self.make(row.episode_id)
+
     def make(self, episode_id: str) -> bytes:
         """Draws and keeps it; NotFound without an episode, bag or camera, BagError for a damaged bag."""
-        png = self._make(self.bags.get(episode_id), episode_id)
+        png = self._make(self.bags.path(episode_id), episode_id)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{episode_id}.png"
         staging = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -58,14 +68,14 @@ class Thumbnails:
         return png
 
     @staticmethod
-    def _make(frames: EpisodeFrames, episode_id: str) -> bytes:
-        if not frames.cameras:
+    def _make(bag: Path, episode_id: str) -> bytes:
+        frame = middle_frame(bag)
+        if frame is None:
             raise NotFound(f"{episode_id}: was recorded without a camera")
-        camera = min(frames.cameras, key=lambda n: (frames.is_depth(n), n))
         try:
-            image = viewable(frames.png(camera, frames.frames // 2))
+            image = viewable(frame)
         except ValueError as error:
-            raise BagError(f"{episode_id}: {camera}: {error}") from error
+            raise BagError(f"{episode_id}: {error}") from error
         factor = -(-image.shape[0] // HEIGHT)
         size = (max(1, image.shape[0] // factor), max(1, image.shape[1] // factor))
         return encode_png(to_record_size(image, size), level=6)

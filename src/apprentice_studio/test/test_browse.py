@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import os
 import shutil
+import socket
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +15,9 @@ import pytest
 from apprentice_core.images import decode_png
 from apprentice_store.frames import EpisodeFrames
 from apprentice_store.testing import make_episode
-from apprentice_studio import bags
+from apprentice_studio import bags, thumbnails
+from apprentice_studio.routes import thumbnails as routes_thumbnails
+from apprentice_studio.server import bound
 
 
 def test_list_is_newest_first_and_pages(served):
@@ -65,13 +72,75 @@ def test_unknown_and_impossible_ids(served):
         assert served.client.get(f"/api/episodes/{wrong}/frames/front/0.png").status_code in (404, 422), wrong
 
 
-def test_thumbnail_is_made_once(served, monkeypatch):
-    url = f"/api/episodes/{served.ids[0]}/thumbnail.png"
-    first = served.client.get(url)
-    assert decode_png(first.content).shape == (16, 24, 3)
-    monkeypatch.setattr(bags, "EpisodeReader", lambda path: pytest.fail("read the bag again"))
-    monkeypatch.setattr(served.client.app.state.studio, "bags", bags.BagCache(served.store))
-    assert served.client.get(url).content == first.content
+def pictures(served, *ids: str) -> dict[str, np.ndarray | None]:
+    answer = served.client.get("/api/thumbnails", params={"ids": ",".join(ids)})
+    assert answer.status_code == 200
+    head = "data:image/png;base64,"
+    told = answer.json()["thumbnails"].items()
+    return {i: None if a is None else decode_png(base64.b64decode(a.removeprefix(head), validate=True)) for i, a in told}
+
+
+def test_thumbnails_of_a_page_come_in_one_answer_and_are_drawn_once(served, monkeypatch):
+    first = pictures(served, *served.ids)
+    for made in served.made:
+        np.testing.assert_array_equal(first[made.episode_id], made.observations[2]["camera/front"])
+    monkeypatch.setattr(thumbnails, "middle_frame", lambda path: pytest.fail("read the bag again"))
+    again = pictures(served, *served.ids)
+    assert all(np.array_equal(first[i], again[i]) for i in served.ids)
+
+
+def test_a_thumbnail_that_cannot_be_had_leaves_the_others(served):
+    shutil.rmtree(served.made[0].path)
+    [file] = served.made[1].path.glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:-400])
+    unknown = "01KB0000000000000000000000"
+    got = pictures(served, *served.ids, unknown)
+    assert [i for i, p in got.items() if p is None] == [served.ids[0], served.ids[1], unknown] and got[served.ids[2]] is not None
+
+
+def test_a_slow_bag_does_not_hold_back_what_is_there(served, monkeypatch):
+    pictures(served, served.ids[2])
+    monkeypatch.setattr(routes_thumbnails, "PATIENCE", 0.0)
+    some = pictures(served, *served.ids)
+    assert set(some) == {served.ids[0], served.ids[2]}, "those that are drawn, and one more"
+    assert set(pictures(served, *served.ids)) == set(served.ids)
+
+
+def test_a_repaired_bag_is_drawn_anew(served):
+    before = pictures(served, served.ids[0])[served.ids[0]]
+    shutil.rmtree(served.made[0].path)
+    shutil.copytree(served.made[1].path, served.made[0].path)
+    os.utime(served.made[0].path)
+    assert not np.array_equal(pictures(served, served.ids[0])[served.ids[0]], before)
+
+
+ONE = "01KB0000000000000000000000"
+
+
+@pytest.mark.parametrize("ids", ["", "x", "../catalogue", f"{ONE},", f"{ONE},../x", ",".join([ONE] * 51)])
+def test_thumbnails_of_impossible_ids(served, ids):
+    assert served.client.get("/api/thumbnails", params={"ids": ids}).status_code == 422
+
+
+def test_the_newest_page_is_drawn_before_it_is_asked_for(served, monkeypatch):
+    kept = served.client.app.state.studio.thumbnails
+    shutil.rmtree(served.made[1].path)
+    kept.prepare(50, threading.Event())
+    assert kept.kept(served.ids[0]) and kept.kept(served.ids[2]) and kept.kept(served.ids[1]) is None
+
+
+def test_an_answer_of_two_writes_does_not_wait_for_an_acknowledgement():
+    async def accepted() -> int:
+        with bound("127.0.0.1", 0) as listener:
+            found = asyncio.get_running_loop().create_future()
+            server = await asyncio.start_server(lambda _, writer: found.set_result(writer.get_extra_info("socket")), sock=listener)
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            no_delay = (await found).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            server.close()
+            return no_delay
+
+    assert asyncio.run(accepted()) == 1
 
 
 def test_few_bags_stay_open(store):

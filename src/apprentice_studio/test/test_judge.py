@@ -25,10 +25,19 @@ def test_a_judgement_is_an_annotation(served):
     assert served.client.post(url, json={"success": None, "clear_success": True, "user": "u2"}).json()["success"] is None
 
 
+def test_an_overridden_reward_goes_into_manifests_and_can_be_taken_back(served):
+    url = f"/api/episodes/{served.ids[1]}/judgement"
+    for value in (0.5, None):
+        reward = {"value": value, "first": 1, "last": 3}
+        assert served.client.post(url, json={"reward": reward, "user": "u1"}).status_code == 200
+    [task] = {r.task for r in served.store.episodes()}
+    assert served.store.manifest().rewards == ((served.ids[1], task, 1, 3, 0.5), (served.ids[1], task, 1, 3, None))
+
+
 @pytest.mark.parametrize("wrong", [
     {}, {"success": "maybe"}, {"success": True, "clear_success": True}, {"note": "  "}, {"note": "x" * 4001},
     {"reward": {"value": 1e7, "first": 0, "last": 1}}, {"reward": {"value": 1, "first": 2, "last": 1}},
-    {"reward": {"value": 1, "first": 0, "last": 5}}, {"reward": {"value": None, "first": 0, "last": 1}},
+    {"reward": {"value": 1, "first": 0, "last": 5}}, {"reward": {"first": 0, "last": 1}},
 ])
 def test_wrong_judgements_say_nothing(served, wrong):
     before = served.store.catalogue.revision

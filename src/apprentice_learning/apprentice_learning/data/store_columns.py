@@ -17,6 +17,7 @@ from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.manifest import Manifest
 from apprentice_store.predictions import Predictions
 from apprentice_store.replay_cache import ReplayCache
+from apprentice_store.reward_overrides import override
 from apprentice_store.store import Store
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class StoreColumns:
         Names under `tracked/` are the privileged arrays under a name of their own, not copied. With `reduction` the frames stand
         there once more, through the box filter of that side, in files beside the cache. Where the reward of `view` is 'model/<task>',
         predicted rewards of one model version are laid beside; ApprenticeError for episodes without, unless the view leaves them out.
+        What a person has said stands in the place of recorded and predicted rewards alike (see apprentice_store.reward_overrides).
         """
         names = tuple(names)
         tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in names if n.startswith(TRACKED)}
@@ -70,8 +72,13 @@ class StoreColumns:
         if len(spaces) != 1:
             raise ApprenticeError(f"{store.folder}: episodes of several action spaces ({', '.join(spaces)}); narrow the query")
         spec = EpisodeReader(store.path(cache.episode_ids[-1])).spec
-        predicted, model, unlabelled = _with_predictions(store, cache, manifest, view)
-        columns = dict(predicted)
+        recorded_for = {info.episode_id: info.task for info in infos}
+        columns = {
+            name: override(column, cache, manifest.rewards, recorded_for) if name.startswith(REWARD_PREFIX) else column
+            for name, column in cache.columns.items()
+        }
+        predicted, model, unlabelled = _predictions(store, cache, manifest, view)
+        columns.update(predicted)
         for name, privileged in tracked.items():
             if privileged not in columns or not np.isfinite(columns[privileged][cache.episode_starts[:-1]]).all():
                 raise ApprenticeError(f"{store.folder}: {name}: not every episode holds {privileged}; narrow the query")
@@ -84,11 +91,11 @@ class StoreColumns:
         return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped, model, unlabelled)
 
 
-def _with_predictions(
+def _predictions(
     store: Store, cache: ReplayCache, manifest: Manifest, view: ViewConfig | None
 ) -> tuple[Mapping[str, np.ndarray], str, tuple[str, ...]]:
     if view is None or not view.reward.startswith(PREDICTED):
-        return cache.columns, "", ()
+        return {}, "", ()
     task = view.reward[len(PREDICTED) :]
     column, model, missing = Predictions(store).column(cache, task, view.reward_model, manifest.revision)
     if missing:
@@ -96,4 +103,5 @@ def _with_predictions(
         if view.unlabelled == "refuse":
             raise ApprenticeError(f"{store.folder}: {text}; run `apprentice relabel {task}`, or set view.unlabelled to leave_out")
         log.warning("left out: %s", text)
-    return {**cache.columns, REWARD_PREFIX + view.reward: column}, model, missing
+    said = override(column, cache, manifest.rewards, dict.fromkeys(cache.episode_ids, task))
+    return {REWARD_PREFIX + view.reward: said}, model, missing

@@ -74,7 +74,7 @@ def predicted(studio: Studio, episode_id: str, task: str) -> list[Curve]:
     out = []
     for p in studio.predictions.of_episode(episode_id, task):
         try:
-            out.append(Curve("", PREDICTED, p.model_id, p.revision, studio.predictions.read(p).mean(axis=1)))
+            out.append(Curve(episode_id, "", PREDICTED, p.model_id, p.revision, studio.predictions.read(p).mean(axis=1)))
         except ApprenticeError as error:
             log.warning("%s", error)
     return out

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from apprentice_core.errors import BagError
@@ -18,7 +17,6 @@ from apprentice_studio.thumbnails import viewable
 router = APIRouter(prefix="/api/episodes/{episode_id}", tags=["frames"])
 # A committed bag never changes, so a browser need not ask twice. Private: behind a token, no proxy may keep it.
 IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
-THUMBNAIL = {"Cache-Control": "private, max-age=3600"}
 Camera = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
@@ -40,12 +38,3 @@ def frame(
         except ValueError as error:
             raise BagError(f"{episode_id}: {camera}, frame {step}: {error}") from error
     return Response(png, media_type="image/png", headers=IMMUTABLE)
-
-
-@router.get("/thumbnail.png")
-async def thumbnail(studio: Context, episode_id: EpisodeId) -> Response:
-    """The middle frame of the first colour camera, small. One that was made before is one small file, which no thread has to wait for."""
-    png = studio.thumbnails.kept(episode_id)
-    if png is None:
-        png = await run_in_threadpool(studio.thumbnails.make, episode_id)
-    return Response(png, media_type="image/png", headers=THUMBNAIL)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
+from apprentice_store.reward_overrides import KIND
 from apprentice_studio.context import Context
 from apprentice_studio.fields import MAX_FRAMES, Body, EpisodeId, Note, User
 from apprentice_studio.problems import Unprocessable
@@ -19,9 +20,12 @@ Step = Annotated[int, Field(ge=0, lt=MAX_FRAMES)]
 
 
 class RewardOverride(Body):
-    """One value for the steps first..last, both included, in place of what was recorded or predicted."""
+    """One value for the steps first..last, both included, in place of what was recorded or predicted; null takes back what was said.
 
-    value: Annotated[float, Field(ge=-MAX_REWARD, le=MAX_REWARD, allow_inf_nan=False)]
+    How training reads it: apprentice_store.reward_overrides.
+    """
+
+    value: Annotated[float, Field(ge=-MAX_REWARD, le=MAX_REWARD, allow_inf_nan=False)] | None
     first: Step
     last: Step
 
@@ -60,7 +64,7 @@ def judge(studio: Context, episode_id: EpisodeId, body: JudgementBody) -> dict[s
         if body.success is not None or body.clear_success:
             catalogue.judge_success(c, episode_id, body.success, body.user)
         if body.reward is not None:
-            catalogue.insert_annotation(c, episode_id, "reward", row.task, body.reward.model_dump(), body.user)
+            catalogue.insert_annotation(c, episode_id, KIND, row.task, body.reward.model_dump(), body.user)
         if body.note.strip():
             catalogue.insert_annotation(c, episode_id, "note", "", body.note, body.user)
     judged = studio.row(episode_id)

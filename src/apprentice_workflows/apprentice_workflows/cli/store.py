@@ -198,8 +198,9 @@ def merge(
     link: Annotated[bool, typer.Option("--link", help="Hard-link the bags instead of copying, where the file system can.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take in the episodes of another data folder, with their tags, judgements, sketches, trims and hiding. Each bag's hash is checked.
-    It can be repeated: what is here already is left alone. Exit code 1 when something was refused; the reason is told.
+    """Take in the episodes of another data folder, with their tags, judgements, sketches, trims, hiding and predicted rewards, and its
+    evaluations and saved queries. Each bag's hash is checked. It can be repeated: what is here already is left alone, and where the two
+    differ ours stays. Exit code 1 when a bag was refused; the reason is told.
 
     Example:
 
@@ -212,9 +213,12 @@ def merge(
     else:
         for finding in report.refused:
             typer.echo(f"refused: {finding.name}: {finding.message}")
+        for finding in report.left_out:
+            typer.echo(f"left out: {finding.code} {finding.name}: {finding.message}")
         typer.echo(
             f"{len(report.imported)} episodes taken in, {len(report.present)} were here already, {report.annotations} annotations, "
-            f"{len(report.refused)} refused"
+            f"{report.predictions} predictions, {report.evaluations} evaluations, {report.results} results, {report.queries} queries, "
+            f"{len(report.left_out)} left out, {len(report.refused)} refused"
         )
     raise typer.Exit(0 if report.ok else 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -84,9 +83,9 @@ def local_studio(store: Store) -> Iterator[str]:
     import uvicorn
 
     from apprentice_studio.app import create_app
+    from apprentice_studio.server import bound
 
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with bound("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(create_app(store), log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="studio", daemon=True)
         thread.start()

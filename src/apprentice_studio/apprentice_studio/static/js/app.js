@@ -65,3 +65,5 @@ user.addEventListener("change", () => choose("user", user.value.trim()));
 addEventListener("choice", (event) => event.detail.name === "user" && show());
 addEventListener("hashchange", show);
 show();
+// A page that is opened later should not have to wait for its code. One that this server lacks says so when it is opened.
+addEventListener("load", () => requestIdleCallback(() => Object.values(PAGES).forEach((page) => page.load().catch(() => {}))));

@@ -4,8 +4,9 @@ import { actorBar, actorLegend } from "./actors.js";
 import { episodePath, get, post } from "./api.js";
 import { emptyState, errorState, fill, h, notice } from "./dom.js";
 import { QueryBox } from "./queries.js";
-import { outcome, seconds, shortId, thumbnail, when } from "./rows.js";
+import { outcome, seconds, shortId, when } from "./rows.js";
 import { choice } from "./session.js";
+import { picturesCame, thumbnail } from "./thumbnails.js";
 
 const PAGE = 50;
 const link = (q, from) => `#/browse?${new URLSearchParams({ ...(q && { q }), ...(from && { from }) })}`;
@@ -88,17 +89,17 @@ class BrowsePage {
   }
 }
 
-/** Who acted is in the bags: they are opened for the rows that are seen, two at a time. */
+/** Who acted is in the bags: they are opened for the rows that are seen, two at a time, once the pictures of these rows are there. */
 class Details {
   #turn = 0;
   #waiting = [];
   #running = 0;
-  #seen = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      this.#seen.unobserve(target);
-      this.#waiting.push(this.#wanted.get(target));
-    }
+  #seen = new IntersectionObserver(async (entries) => {
+    const turn = this.#turn, seen = entries.filter((e) => e.isIntersecting).map((e) => e.target);
+    seen.forEach((element) => this.#seen.unobserve(element));
+    await picturesCame();
+    if (turn !== this.#turn) return;
+    this.#waiting.push(...seen.map((element) => this.#wanted.get(element)));
     this.#pump();
   });
   #wanted = new Map();

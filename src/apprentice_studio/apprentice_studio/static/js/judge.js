@@ -3,8 +3,9 @@
 import { episodePath, get } from "./api.js";
 import { emptyState, errorState, fill, h } from "./dom.js";
 import { JudgeEpisode } from "./judge_episode.js";
-import { outcome, shortId, thumbnail, when } from "./rows.js";
+import { outcome, shortId, when } from "./rows.js";
 import { choice, choose } from "./session.js";
+import { thumbnail } from "./thumbnails.js";
 
 const SOURCES = { waiting: ["not judged yet", "success is null and kind = 'episode'"], newest: ["the newest", ""] };
 

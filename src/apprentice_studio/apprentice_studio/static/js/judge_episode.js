@@ -51,8 +51,9 @@ export class JudgeEpisode {
         word("Unclear", "X", "", { clear_success: true })),
       this.note, h("button", { onclick: () => this.#say({}) }, "Save the note alone"),
       h("h3", {}, "Reward over a range"), h("div", { class: "override" }, this.first, this.last, this.value,
-        h("button", { onclick: () => this.#override() }, "Override")),
-      h("p", { class: "quiet" }, "Drag over the plot to mark the range. What was recorded stays; the override is kept beside it."),
+        h("button", { onclick: () => this.#override(this.value.valueAsNumber) }, "Override"),
+        h("button", { title: "What was recorded or predicted holds there again", onclick: () => this.#override(null) }, "Take back")),
+      h("p", { class: "quiet" }, "Drag over the plot to mark the range. What was recorded stays; training reads the override in its place."),
       this.legend.ghosts.length > 0 && this.legend.element, h("h3", {}, "Said so far"), this.said);
   }
 
@@ -123,10 +124,10 @@ export class JudgeEpisode {
     this.plot.draw();
   }
 
-  #override() {
+  #override(value) {
     if (!this.range) return notice("Mark a range of steps first: drag over the plot, or write its first and last step.", "warn");
-    if (!Number.isFinite(this.value.valueAsNumber)) return notice("Write the reward of the range.", "warn");
-    return this.#say({ reward: { value: this.value.valueAsNumber, first: this.range[0], last: this.range[1] } });
+    if (Number.isNaN(value)) return notice("Write the reward of the range.", "warn");
+    return this.#say({ reward: { value, first: this.range[0], last: this.range[1] } });
   }
 
   async #say(body) {
@@ -162,6 +163,6 @@ export class JudgeEpisode {
 
 function told({ kind, value }) {
   if (kind === "success") return value === null ? "unclear" : value ? "success" : "failure";
-  if (kind === "reward") return `reward ${value.value} over steps ${value.first}–${value.last}`;
+  if (kind === "reward") return `reward ${value.value ?? "as recorded"} over steps ${value.first}–${value.last}`;
   return String(value);
 }

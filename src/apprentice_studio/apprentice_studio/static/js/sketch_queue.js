@@ -3,8 +3,9 @@
 import { get } from "./api.js";
 import { emptyState, errorState, fill, h } from "./dom.js";
 import { QueryBox } from "./queries.js";
-import { outcome, shortId, thumbnail } from "./rows.js";
+import { outcome, shortId } from "./rows.js";
 import { choice, choose } from "./session.js";
+import { thumbnail } from "./thumbnails.js";
 
 export const MODES = {
   demos: "demonstrations, drawn at random",
