@@ -26,11 +26,13 @@ class RunRules:
     lockstep: bool = True
     period: float = 0.1
     answer_timeout: float = 2.0
-    """a source that is silent for so long is declared missing (DESIGN, Pace)"""
+    """lockstep: a source that is silent for so long is declared missing (DESIGN, Pace); realtime: that long without an answer in time
+    ends the episode"""
     arm_timeout: float = 5.0
     """arm_node that is silent for so long ends the episode (ours)"""
     patience: int = 3
-    """so many missing answers in a row end the episode with `policy_lost`, stale observations with `sensor_stale` (ours)"""
+    """so many stale observations in a row end the episode with `sensor_stale`; in lockstep so many missing answers with `policy_lost`
+    (ours)"""
 
 
 class RunOutput(Protocol):
@@ -84,6 +86,9 @@ class EpisodeRun:
         self._pending: list[_Pending] = []
         self._ticks = 0
         self._missed = 0
+        self._begun = rules.lockstep
+        self._silent_since: float | None = None
+        self._answers_late = False
         self._blind = 0
         self._wanted_end: tuple[str, int] | None = None
         self._success = -1
@@ -116,8 +121,8 @@ class EpisodeRun:
 
     def observed(self, stamp: int, parts: tuple[Part, ...], missing: tuple[bool, ...], now: float) -> TickPlan:
         """The observation at node time `stamp` is there (or declared missing in part): the next tick goes out."""
-        if self._pending and not self.rules.lockstep and self.awaits_answer:
-            self.declare_missing(self.sources[:1], "late")
+        if not self.rules.lockstep:
+            self._move_on(now)
         final = self._wanted_end is not None or self._ticks >= self.context.horizon
         plan = TickPlan(
             stamp, stamp + round(self.rules.period * 1e9), self.context.episode_id, next(self._ids), self._ticks, final,
@@ -126,6 +131,8 @@ class EpisodeRun:
         self._ticks += 1
         self._pending.append(_Pending(plan, now))
         self._out.tick(plan)
+        if not self.rules.lockstep and self._silent_since is None and not any(missing):
+            self._silent_since = now
         self._blind = self._blind + 1 if any(missing) else 0
         if any(missing) and not final:
             self.declare_missing((), "sensor_stale: " + ", ".join(plan.stale))
@@ -133,6 +140,18 @@ class EpisodeRun:
                 self.request_end("sensor_stale")
         self._advance()
         return plan
+
+    def _move_on(self, now: float) -> None:
+        """Realtime: the next tick is due, whether the last one was answered or not."""
+        if self.awaits_answer:
+            self.declare_missing(self.sources[:1], "late")
+        if self._silent_since is not None and now - self._silent_since > self.rules.answer_timeout:
+            self.request_end("policy_late" if self._answers_late else "policy_lost")
+        if not self._begun:
+            # A source may need several periods for its first answer (a network that warms up, a machine that is busy): the episode
+            # begins with the first tick that is answered, and what went out before belongs to no step.
+            self._pending.clear()
+            self._ticks = 0
 
     def blind(self, streams: tuple[str, ...]) -> bool:
         """A stream fell silent between two ticks: the current action is given up at once. True when that was news."""
@@ -155,7 +174,8 @@ class EpisodeRun:
             self.stale_answers += 1
             return
         entry.answer = answer
-        self._missed = 0
+        self._missed, self._begun = 0, True
+        self._silent_since, self._answers_late = None, False
         self.bundle_id = self.bundle_id or answer.bundle_id
         if answer.request_end:
             self.request_end("source_done")
@@ -164,6 +184,8 @@ class EpisodeRun:
     def wish(self, answer: Answer) -> None:
         """`action/<source>`: what a source itself wanted."""
         entry = self._find(answer.step_id)
+        if (entry is None or entry.declared) and answer.source in self.sources and answer.episode_id == self.context.episode_id:
+            self._answers_late = True
         if entry is not None:
             entry.wishes[answer.source] = answer.values
             self._advance()
@@ -210,7 +232,7 @@ class EpisodeRun:
         last.declared = reason
         self._missed += 1 if sources else 0
         self._out.tick_missing(last.tick.step_id, sources, reason)
-        if self._missed >= self.rules.patience:
+        if self.rules.lockstep and self._missed >= self.rules.patience:
             self.request_end("policy_lost")
 
     def poll(self, now: float) -> None:
