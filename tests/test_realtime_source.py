@@ -12,7 +12,7 @@ import pytest
 from apprentice_core.cell import EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_store.bag_reader import digest_mismatches, read_episode
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 WATCHER = "random_watcher"
 
 

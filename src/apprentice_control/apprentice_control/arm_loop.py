@@ -135,12 +135,6 @@ class ArmLoop:
         """The newest answer that took effect; its outcome becomes `retreat` or `stop` when that strikes while it runs."""
         return self._applied
 
-    def overtaken(self, step_id: int, episode_id: str, source: str, reason: str) -> AppliedRecord:
-        """What to say of a tick for which nothing was done, since a newer one came first. Changes nothing."""
-        neutral, now = (self._last_space or ActionSpace("", ())).neutral(), self._clock()
-        stamp = self.measured.stamp if self.measured is not None else 0.0
-        return AppliedRecord(step_id, episode_id, source, "hold", reason, neutral, neutral.copy(), [], now, now, stamp)
-
     def tare(self) -> bool:
         """Takes the mean of the last wrench samples as zero; False when the arm moves or nothing was measured yet."""
         count = min(self._raw_count, TARE_SAMPLES)

@@ -14,8 +14,8 @@ from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from apprentice_control.arm_session import ArmSession
-from apprentice_control.command_gate import OVERTAKEN, CommandGate, Decision
-from apprentice_control.realtime import CycleStatistics, LoopCall, RealtimeLoop
+from apprentice_control.command_gate import CommandGate, Decision
+from apprentice_control.realtime import CycleStatistics, LatestValue, LoopCall, RealtimeLoop
 from apprentice_control.ros_arm_frames import FramePublisher
 from apprentice_control.ros_arm_state import StatePublisher
 from apprentice_control.ros_safety import SafetyPublisher
@@ -100,7 +100,7 @@ class ArmNode(ApprenticeNode):
         if self._lockstep:
             self._publish_full()
             return
-        self._commands: deque[Decision] = deque()
+        self._command: LatestValue[Decision] = LatestValue()
         self._calls: deque[LoopCall] = deque()
         self._out: deque[Callable[[], None]] = deque(maxlen=5000)
         self._cycles = 0
@@ -133,13 +133,11 @@ class ArmNode(ApprenticeNode):
             self.get_logger().error(message)
             self._safety.event("two_publishers", "gate", "hold", message, self._session.now_ns())
             if not self._lockstep:
-                self._commands.append(Decision(0, "", None, "two_publishers"))
+                self._command.put(Decision(0, "", None, "two_publishers"))
 
     # -- the tick ----------------------------------------------------------------------------------------------------
 
     def _on_tick(self, tick: Tick) -> None:
-        if not self._lockstep:
-            self._obey(self._gate.overtaken(tick.step_id))
         self._obey(self._gate.tick(tick.step_id, tick.episode_id, tick.final))
 
     def _on_action(self, action: Action) -> None:
@@ -156,7 +154,7 @@ class ArmNode(ApprenticeNode):
         if decision.action is not None and self._action_publishers > 1:
             decision = Decision(decision.step_id, decision.episode_id, None, "two_publishers")
         if not self._lockstep:
-            self._commands.append(decision)
+            self._command.put(decision)
             return
         start = time.monotonic()
         self._hand_over(decision)
@@ -211,8 +209,11 @@ class ArmNode(ApprenticeNode):
         session, now = self._session, self._cycles
         while self._calls:
             self._calls.popleft().run()
-        while self._commands:
-            self._decide(self._commands.popleft(), bool(self._commands))
+        given = self._command.take()
+        if given is not None:
+            self._finish_pending()
+            self._hand_over(given)
+            self._pending = now + session.cycles if given.step_id else None
         session.cycle()
         self._cycles = now = now + 1
         if self._pending is not None and now >= self._pending:
@@ -226,17 +227,6 @@ class ArmNode(ApprenticeNode):
             self._out.append(partial(self._send_scene, scene))
         for event in session.loop.drain_events():
             self._out.append(partial(self._safety.loop_event, event, session.now_ns()))
-
-    def _decide(self, given: Decision, newer: bool) -> None:
-        """Every tick is answered for, in order; only the newest decision is carried out."""
-        self._finish_pending()
-        if given.reason == OVERTAKEN or (newer and given.step_id):
-            source = given.action.source if given.action is not None else ""
-            record = self._session.loop.overtaken(given.step_id, given.episode_id, source, given.reason or OVERTAKEN)
-            self._out.append(partial(self._safety.applied, record, record.applied))
-            return
-        self._hand_over(given)
-        self._pending = self._cycles + self._session.cycles if given.step_id else None
 
     def _finish_pending(self) -> None:
         if self._pending is not None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-OVERTAKEN = "overtaken"
-"""reason of a hold for a tick that a newer one overtook before its answer was carried out"""
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -38,10 +35,6 @@ class CommandGate:
     def waiting(self) -> bool:
         """A tick has been given out and not been answered yet."""
         return self._open != 0
-
-    def overtaken(self, step_id: int) -> Decision | None:
-        """The tick that still waits for its answer when tick `step_id` comes: it will never be answered. To be asked before `tick`."""
-        return Decision(self._open, self._episode, None, OVERTAKEN) if 0 < self._open < step_id else None
 
     def tick(self, step_id: int, episode_id: str, final: bool) -> Decision | None:
         if step_id <= self._newest:

@@ -1,4 +1,4 @@
-"""A periodic thread with absolute deadlines, its timing statistics, and calls into it from the rest of a process."""
+"""A periodic thread with absolute deadlines, its timing statistics, and one-slot cells between it and the rest of a process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,22 @@ from apprentice_core.errors import ApprenticeError, SafetyError
 
 AUTO_PRIORITY, DEFAULT_PRIORITY = -1, 60
 """ours: above all that a desktop runs and a real-time kernel's interrupt threads (50)"""
+T = TypeVar("T")
+
+
+class LatestValue(Generic[T]):
+    """One slot: a writer replaces, a reader takes. Never blocks; a value that is overwritten unread is lost on purpose."""
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+
+    def put(self, value: T) -> None:
+        self._value = value
+
+    def take(self) -> T | None:
+        """The newest value, once; None when there is nothing new. One reader only."""
+        value, self._value = self._value, None
+        return value
 
 
 class LoopCall:

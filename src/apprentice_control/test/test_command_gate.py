@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import permutations
 
-from apprentice_control.command_gate import OVERTAKEN, CommandGate
+from apprentice_control.command_gate import CommandGate
 
 
 @dataclass
@@ -60,15 +60,3 @@ def test_an_early_answer_of_an_older_step_does_not_pass():
     gate.action(Answer(3))
     assert gate.tick(4, "e", False) is None
     assert gate.waiting and gate.dropped == 1
-
-
-def test_a_tick_that_a_newer_one_overtakes_is_answered_for_once():
-    gate = CommandGate()
-    assert gate.overtaken(1) is None
-    gate.tick(1, "e", False)
-    passed = gate.overtaken(2)
-    assert (passed.step_id, passed.episode_id, passed.action, passed.reason) == (1, "e", None, OVERTAKEN)
-    gate.tick(2, "e", False)
-    assert gate.action(Answer(1)) is None and gate.missing(1, "late") is None, "what comes for it now is dropped"
-    assert gate.action(Answer(2)).step_id == 2
-    assert gate.overtaken(3) is None, "the last one was answered"

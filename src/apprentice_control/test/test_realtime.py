@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from apprentice_control.realtime import CycleStatistics, LoopCall, RealtimeLoop
+from apprentice_control.realtime import CycleStatistics, LatestValue, LoopCall, RealtimeLoop
 from apprentice_control.sim_clock import RESERVE_NS, SimClock
 from apprentice_core.errors import SafetyError
 
@@ -90,6 +90,13 @@ def test_statistics_window():
         s.add(0.001, late)
     t = s.summary()
     assert (t.cycles, t.overruns, t.overrun_fraction) == (6, 2, 0.0)
+
+
+def test_latest_value_is_taken_once():
+    cell = LatestValue()
+    cell.put(1)
+    cell.put(2)
+    assert cell.take() == 2 and cell.take() is None
 
 
 def test_sim_time_goes_on_over_a_restart(tmp_path):

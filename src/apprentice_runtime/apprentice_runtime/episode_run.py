@@ -6,6 +6,7 @@ seconds); nothing here blocks or reads a clock.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,8 @@ from apprentice_core.assembler import Part
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_runtime.tick import EMPTY, Answer, AppliedAnswer, RewardAnswer, StepData, TickPlan
 
+OVERTAKEN_AFTER = 2.0
+"""periods after the next tick by which the arm has told of a held step, if it has had it (ours)"""
 SAFETY_REASONS = {"retreat": "force_limit", "stop": "estop"}
 
 
@@ -66,6 +69,11 @@ class _Pending:
     applied: AppliedAnswer | None = None
     rewards: dict[str, RewardAnswer] = field(default_factory=dict)
     declared: str = ""
+
+
+def _overtaken(tick: TickPlan) -> AppliedAnswer:
+    """Nothing was done for this tick, since a newer one came to the arm first."""
+    return AppliedAnswer(tick.step_id, tick.deadline, "hold", "overtaken", "", EMPTY, EMPTY)
 
 
 class EpisodeRun:
@@ -196,6 +204,9 @@ class EpisodeRun:
             self.stale_answers += 1
             return
         entry.applied = applied
+        for older in itertools.takewhile(lambda p: p is not entry, self._pending):
+            # The arm obeys the newest tick only and tells in order: what it has passed over it has not carried out.
+            older.applied = older.applied or _overtaken(older.tick)
         if applied.outcome in SAFETY_REASONS:
             self.request_end(SAFETY_REASONS[applied.outcome])
         self._advance()
@@ -253,7 +264,12 @@ class EpisodeRun:
             for name in self.reward_sources:
                 first.rewards.setdefault(name, RewardAnswer(first.tick.step_id, name, {}))
             self._advance()
-        if following and first.applied is None and now - first.out_at > self.rules.arm_timeout:
+        held = bool(first.declared) and first.answer is None and not self.rules.lockstep
+        if following and first.applied is None and held and now - following.out_at > OVERTAKEN_AFTER * self.rules.period:
+            # The word to hold and the next tick come on two topics, in either order: a tick that was passed over is not told of.
+            first.applied = _overtaken(first.tick)
+            self._advance()
+        elif following and first.applied is None and now - first.out_at > self.rules.arm_timeout:
             self.end_now("arm_lost")
 
     # joining

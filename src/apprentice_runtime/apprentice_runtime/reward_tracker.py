@@ -40,9 +40,12 @@ class RewardTracker:
             del self._executed[next(iter(self._executed))]
 
     def awaits_action(self, plan: TickPlan) -> bool:
-        """What was carried out since the last tick of this episode is not known yet; without it the action counts as neutral."""
+        """What was carried out since the last tick of this episode is not known yet; without it the action counts as neutral.
+
+        The arm tells in order: once a later step is known, nothing was carried out for an earlier one that is not.
+        """
         goes_on = plan.step > 0 and plan.episode_id == self._episode
-        return self._last is not None and goes_on and self._last.step_id not in self._executed
+        return self._last is not None and goes_on and all(known < self._last.step_id for known in self._executed)
 
     def tick(
         self, plan: TickPlan, observation: Observation, privileged: Arrays | None

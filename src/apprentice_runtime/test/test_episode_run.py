@@ -309,6 +309,34 @@ def test_realtime_policy_that_answers_but_never_in_time_is_told_from_one_that_is
     assert w.run.ended.reason == "policy_late" and w.run.ended.steps <= 13
 
 
+def test_realtime_tick_that_the_arm_passed_over_is_a_held_step():
+    w = RealtimeWorld(horizon=50)
+    for _ in range(3):
+        w.period()
+    # The answer went out, but the next tick came to the arm before it.
+    w.now += 0.1
+    passed = w.observe()
+    w.answer(passed)
+    for _ in range(2):
+        w.period()
+    assert [s.applied.outcome for s in w.out.steps] == ["applied"] * 3 + ["hold", "applied"] and w.out.steps[3].tick is passed
+    # At the end no later step tells of it.
+    w.run.request_end("operator")
+    w.now += 0.1
+    last = w.observe()
+    assert last.final and w.run.ended is not None and w.run.ended.steps == 6
+    w = RealtimeWorld(horizon=2)
+    w.period()
+    w.now += 0.1
+    w.observe()
+    w.now += 0.1
+    final = w.observe()
+    assert final.final and w.run.ended is None
+    w.run.poll(w.now + 0.25)
+    assert w.run.ended is not None and (w.run.ended.reason, w.run.ended.steps) == ("horizon", 2)
+    assert (w.out.steps[1].applied.outcome, w.out.steps[1].actor) == ("hold", "none")
+
+
 def test_realtime_goes_on_without_an_answer_and_a_stream_that_falls_silent_holds_at_once():
     w = World(lockstep=False, horizon=50)
     first = w.observe()
