@@ -67,7 +67,8 @@ def prepared(folder: Path) -> tuple[str, Path]:
     context.state.run(1, "D", {}, lambda: {
         "bundle": "model", "id": model_id, "metrics": {}, "sketches": 0, "episodes": 0, "sketch_ids": [], "revision": 0,
     })
-    facts = {"name": "agent", "bundle": "agent", "id": agent_id, "seed": 0, "step": 0, "metrics": {}, "score": None, "lineage": {"manifest": "", "reward": ""}}
+    lineage = {"manifest": "", "reward_model": model_id}
+    facts = {"name": "agent", "bundle": "agent", "id": agent_id, "seed": 0, "step": 0, "metrics": {}, "score": None, "lineage": lineage}
     context.state.run(1, "E", {}, lambda: {"relabel": {}, "agents": [facts]})
     context.close()
     return str(wheel), out
