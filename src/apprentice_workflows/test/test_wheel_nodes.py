@@ -44,7 +44,8 @@ def trained(out: Path) -> tuple[Path, Path]:
     space = spec.action_space
     write_policy(out / "agent", policy, name="agent", algorithm="d4pg", action_space=space.name, action_space_hash=space.hash)
     config = RewardTrainConfig(task=TASK, preset="small", cameras=tuple(f"camera/{c}" for c in CAMERAS), proprio=task.proprio)
-    write_reward(out / "model", [RewardNetwork(spec.observation, config.network())], name="m", task=TASK, config={}, lineage={})
+    members = [RewardNetwork(spec.observation, config.network()) for _ in range(2)]
+    write_reward(out / "model", members, name="m", task=TASK, config={}, lineage={})
     return out / "agent", out / "model"
 
 
@@ -116,7 +117,7 @@ def test_f_and_g_on_the_nodes_go_on_after_sigterm(tmp_path: Path, monkeypatch: p
         done = context.state.outputs(1, "F")
         assert done["episodes"]["episodes"] == 1 and len(done["delusions"]) == 1 and done["chosen"]["name"] == "agent"
         assert context.state.outputs(1, "G")["sets"] == {"normal": {"successes": 0, "episodes": 1}}
-        (judged,) = context.store.episodes("tag = 'evaluate'")
+        (judged,) = context.store.episodes("tag = 'evaluate' and kind = 'episode'")
         assert (judged.initial_state, judged.seed, judged.bundle_id) == ("normal", 1_000_000, bundle_id(agent))
     finally:
         context.close()
