@@ -29,7 +29,8 @@ def bundle(folder: Path, cameras: tuple[str, ...] = CAMERAS) -> str:
     spec = make_cell_spec(load_robot(cell.robot), cell, task, cameras)
     config = RewardTrainConfig(task=TASK, preset="small", cameras=tuple(f"camera/{c}" for c in cameras), proprio=task.proprio)
     torch.manual_seed(0)
-    write_reward(folder / "model", [RewardNetwork(spec.observation, config.network())], name="m", task=TASK, config={}, lineage={})
+    members = [RewardNetwork(spec.observation, config.network()) for _ in range(2)]
+    write_reward(folder / "model", members, name="m", task=TASK, config={}, lineage={})
     return str(folder / "model")
 
 
@@ -52,7 +53,9 @@ def test_live_rewards_are_those_of_relabelling(processes, ros, tmp_path) -> None
         known = Predictions(store)
         said = known.read(known.of(TASK, known.models(TASK)[0])[ref.episode_id])
     # The node scores one frame at a time, relabelling many: convolutions then add up in another order.
-    np.testing.assert_allclose(live, said[:-1, 0], atol=1e-5)
+    assert said.shape == (13, 2) and np.abs(said[:, 0] - said[:, 1]).min() > 1e-3, "an ensemble, whose mean is the reward"
+    np.testing.assert_allclose(live, said[:-1].mean(1), atol=1e-5)
+    np.testing.assert_allclose(episode.rewards[f"sketch/{TASK}_spread"], said[:-1].std(1), atol=1e-5)
     assert processes.stop("sketch_reward") == 0
 
 

@@ -25,7 +25,8 @@ RESET_MODES = get_args(ResetMode)
 
 @dataclass(frozen=True)
 class Goal:
-    """RunEpisode's goal. source: `base` or `base+residual`; steps 0: the task's horizon; seed None: drawn."""
+    """RunEpisode's goal. source: `base` or `base+residual`; steps 0: the task's horizon; seed None: drawn, unless the start is
+    named."""
 
     task: str
     source: str
@@ -89,7 +90,9 @@ class EpisodePorts(RunOutput, Protocol):
 
     def event(self, data: EventData) -> None: ...
 
-    def reset_scene(self, task: str, initial_state: str, seed: int) -> None: ...
+    def reset_scene(self, task: str, initial_state: str, seed: int) -> None:
+        """`seed` -1: a named start, which needs none."""
+        ...
 
     def tare(self) -> bool:
         """Asks for it; False where nobody offers it."""
@@ -239,20 +242,25 @@ class EpisodeMachine:
                 self.ports.phase(phase)
 
     def _until(self, condition: Callable[[], bool], limit: float, what: Callable[[], str]) -> Script:
-        deadline = self._now + limit
-        yield lambda: condition() or self._now > deadline or bool(self._cancelled)
-        if self._cancelled and not condition():
-            raise _Failed(self._cancelled)
-        if not condition():
-            raise _Failed(what())
+        deadline, met = self._now + limit, False
+
+        def over() -> bool:
+            nonlocal met
+            met = met or condition()
+            return met or self._now > deadline or bool(self._cancelled)
+
+        yield over
+        # Not asked again: of the graph, whose members come and go, the next look may say otherwise.
+        if not met:
+            raise _Failed(self._cancelled or what())
 
     def _main(self, goal: Goal) -> Script:
         self._enter("resetting")
         yield from self._until(
             lambda: not self.ports.not_ready(goal), self.rules.ready_timeout, lambda: f"not ready: {self.ports.not_ready(goal)}"
         )
-        seed = int(self._random.integers(2**31)) if goal.seed is None else goal.seed
-        goal = replace(goal, seed=seed)
+        if goal.seed is None and not goal.initial_state:
+            goal = replace(goal, seed=int(self._random.integers(2**31)))
         began = self._now
         tries = 0
         if goal.reset_mode in ("robot", "full"):
@@ -260,7 +268,7 @@ class EpisodeMachine:
         if goal.reset_mode in ("scene", "full") and self.rules.scene:
             self.ports.fresh()
             self._scene = None
-            self.ports.reset_scene(goal.task, goal.initial_state, seed)
+            self.ports.reset_scene(goal.task, goal.initial_state, -1 if goal.seed is None else goal.seed)
             yield from self._until(lambda: self._scene is not None, self.rules.service_timeout, lambda: "scene/reset did not answer")
             ok, message = self._scene or (False, "")
             if not ok:

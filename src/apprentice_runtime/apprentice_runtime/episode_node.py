@@ -59,14 +59,16 @@ PARAMETERS = (
     Param("reset_source", "reset", "action source that drives resets"),
     Param("horizon", 0, "control steps of an episode; 0: the task's", bounds=(0, 100000)),
     Param("seed", -1, "of the seeds that are drawn for goals without one; -1: from the system", bounds=(-1, 2**31 - 1)),
-    Param("answer_timeout", 2.0, "lockstep: a source that is silent for so long is declared missing, s", bounds=(0.05, 60.0)),
+    Param("answer_timeout", 2.0, "a source that is silent for so long is declared missing; in realtime it is lost, s", bounds=(0.05, 60.0)),
     Param("arm_timeout", 5.0, "arm_node that is silent for so long ends the episode, s", bounds=(0.1, 60.0)),
-    Param("patience", 3, "so many missing answers or stale observations in a row end the episode", bounds=(1, 1000)),
+    Param("patience", 3, "so many stale observations (in lockstep also missing answers) in a row end the episode", bounds=(1, 1000)),
     Param("home_tolerance", 0.05, "largest joint error of a verified reset, rad", bounds=(0.001, 1.0)),
     Param("still_speed", 0.05, "largest joint speed of a still arm, rad/s", bounds=(0.0001, 1.0)),
     Param("ready_timeout", 30.0, "source, rewards and recorder must be there within, s", bounds=(0.1, 600.0)),
     Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
 )
+LATE = 0.1
+"""part of a period by which a tick may be late before the next ones are put off too (ours)"""
 POLL = 0.001
 """while an observation is awaited, the polled streams are looked at so often, s (ours)"""
 
@@ -111,7 +113,9 @@ class EpisodeNode(ApprenticeNode):
         self._server = EpisodeServer(self, self._machine, task, tuple(s["sources"]), self._blocked)
         self._look = self.steady_timer(POLL, self._pump)
         self._look.cancel()
+        self._period = run.period
         self._beat = None if self._lockstep else self.steady_timer(run.period, self._tick_now)
+        self._due = 0.0
         self._slow = self.steady_timer(0.02, self._poll)
         self._watch = self.steady_timer(0.5, self._watch_source)
         self.steady_timer(1.0, self._report)
@@ -202,13 +206,23 @@ class EpisodeNode(ApprenticeNode):
         self._send_tick(*found, now)
 
     def _tick_now(self) -> None:
-        """Realtime: once a period."""
-        run = self._machine.run
+        """Realtime: once a period; a tick that went out late has a whole one too."""
+        now, run = time.monotonic(), self._machine.run
+        if now > self._due + LATE * self._period:
+            self._set_beat()
+        else:
+            self._due += self._period
         if run is None or self._gate is None or self._taps is None or not run.wants_observation:
             return
         self._taps.drain()
         stamp = self.get_clock().now().nanoseconds
         self._send_tick(stamp, *self._gate.newest(stamp), time.monotonic())
+
+    def _set_beat(self) -> None:
+        """Realtime: the next tick goes out a period from now."""
+        if self._beat is not None:
+            self._beat.reset()
+            self._due = time.monotonic() + self._period
 
     def _send_tick(self, stamp: int, parts: Any, missing: Any, now: float) -> None:
         run = self._machine.run
@@ -262,6 +276,9 @@ class EpisodeNode(ApprenticeNode):
             stamp = self._gate.last_stamp if self._gate and self._lockstep else self.get_clock().now().nanoseconds
             message.stamp = to_time(stamp)
         self._events.publish(message)
+        if data.event == "start":
+            # Its source gets ready meanwhile: it takes in what has piled up and decodes the newest.
+            self._set_beat()
 
     def reset_scene(self, task: str, initial_state: str, seed: int) -> None:
         if not self._scene.service_is_ready():

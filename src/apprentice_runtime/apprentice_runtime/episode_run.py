@@ -6,6 +6,7 @@ seconds); nothing here blocks or reads a clock.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,8 @@ from apprentice_core.assembler import Part
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_runtime.tick import EMPTY, Answer, AppliedAnswer, RewardAnswer, StepData, TickPlan
 
+OVERTAKEN_AFTER = 2.0
+"""periods after the next tick by which the arm has told of a held step, if it has had it (ours)"""
 SAFETY_REASONS = {"retreat": "force_limit", "stop": "estop"}
 
 
@@ -26,11 +29,13 @@ class RunRules:
     lockstep: bool = True
     period: float = 0.1
     answer_timeout: float = 2.0
-    """a source that is silent for so long is declared missing (DESIGN, Pace)"""
+    """lockstep: a source that is silent for so long is declared missing (DESIGN, Pace); realtime: that long without an answer in time
+    ends the episode"""
     arm_timeout: float = 5.0
     """arm_node that is silent for so long ends the episode (ours)"""
     patience: int = 3
-    """so many missing answers in a row end the episode with `policy_lost`, stale observations with `sensor_stale` (ours)"""
+    """so many stale observations in a row end the episode with `sensor_stale`; in lockstep so many missing answers with `policy_lost`
+    (ours)"""
 
 
 class RunOutput(Protocol):
@@ -66,6 +71,11 @@ class _Pending:
     declared: str = ""
 
 
+def _overtaken(tick: TickPlan) -> AppliedAnswer:
+    """Nothing was done for this tick, since a newer one came to the arm first."""
+    return AppliedAnswer(tick.step_id, tick.deadline, "hold", "overtaken", "", EMPTY, EMPTY)
+
+
 class EpisodeRun:
     """Runs from the first observation to `ended`. `step_ids` gives ids that are unique over the life of the cell."""
 
@@ -84,6 +94,9 @@ class EpisodeRun:
         self._pending: list[_Pending] = []
         self._ticks = 0
         self._missed = 0
+        self._begun = rules.lockstep
+        self._silent_since: float | None = None
+        self._answers_late = False
         self._blind = 0
         self._wanted_end: tuple[str, int] | None = None
         self._success = -1
@@ -116,8 +129,8 @@ class EpisodeRun:
 
     def observed(self, stamp: int, parts: tuple[Part, ...], missing: tuple[bool, ...], now: float) -> TickPlan:
         """The observation at node time `stamp` is there (or declared missing in part): the next tick goes out."""
-        if self._pending and not self.rules.lockstep and self.awaits_answer:
-            self.declare_missing(self.sources[:1], "late")
+        if not self.rules.lockstep:
+            self._move_on(now)
         final = self._wanted_end is not None or self._ticks >= self.context.horizon
         plan = TickPlan(
             stamp, stamp + round(self.rules.period * 1e9), self.context.episode_id, next(self._ids), self._ticks, final,
@@ -126,6 +139,8 @@ class EpisodeRun:
         self._ticks += 1
         self._pending.append(_Pending(plan, now))
         self._out.tick(plan)
+        if not self.rules.lockstep and self._silent_since is None and not any(missing):
+            self._silent_since = now
         self._blind = self._blind + 1 if any(missing) else 0
         if any(missing) and not final:
             self.declare_missing((), "sensor_stale: " + ", ".join(plan.stale))
@@ -133,6 +148,18 @@ class EpisodeRun:
                 self.request_end("sensor_stale")
         self._advance()
         return plan
+
+    def _move_on(self, now: float) -> None:
+        """Realtime: the next tick is due, whether the last one was answered or not."""
+        if self.awaits_answer:
+            self.declare_missing(self.sources[:1], "late")
+        if self._silent_since is not None and now - self._silent_since > self.rules.answer_timeout:
+            self.request_end("policy_late" if self._answers_late else "policy_lost")
+        if not self._begun:
+            # A source may need several periods for its first answer (a network that warms up, a machine that is busy): the episode
+            # begins with the first tick that is answered, and what went out before belongs to no step.
+            self._pending.clear()
+            self._ticks = 0
 
     def blind(self, streams: tuple[str, ...]) -> bool:
         """A stream fell silent between two ticks: the current action is given up at once. True when that was news."""
@@ -155,7 +182,8 @@ class EpisodeRun:
             self.stale_answers += 1
             return
         entry.answer = answer
-        self._missed = 0
+        self._missed, self._begun = 0, True
+        self._silent_since, self._answers_late = None, False
         self.bundle_id = self.bundle_id or answer.bundle_id
         if answer.request_end:
             self.request_end("source_done")
@@ -164,6 +192,8 @@ class EpisodeRun:
     def wish(self, answer: Answer) -> None:
         """`action/<source>`: what a source itself wanted."""
         entry = self._find(answer.step_id)
+        if (entry is None or entry.declared) and answer.source in self.sources and answer.episode_id == self.context.episode_id:
+            self._answers_late = True
         if entry is not None:
             entry.wishes[answer.source] = answer.values
             self._advance()
@@ -174,6 +204,9 @@ class EpisodeRun:
             self.stale_answers += 1
             return
         entry.applied = applied
+        for older in itertools.takewhile(lambda p: p is not entry, self._pending):
+            # The arm obeys the newest tick only and tells in order: what it has passed over it has not carried out.
+            older.applied = older.applied or _overtaken(older.tick)
         if applied.outcome in SAFETY_REASONS:
             self.request_end(SAFETY_REASONS[applied.outcome])
         self._advance()
@@ -210,7 +243,7 @@ class EpisodeRun:
         last.declared = reason
         self._missed += 1 if sources else 0
         self._out.tick_missing(last.tick.step_id, sources, reason)
-        if self._missed >= self.rules.patience:
+        if self.rules.lockstep and self._missed >= self.rules.patience:
             self.request_end("policy_lost")
 
     def poll(self, now: float) -> None:
@@ -231,7 +264,12 @@ class EpisodeRun:
             for name in self.reward_sources:
                 first.rewards.setdefault(name, RewardAnswer(first.tick.step_id, name, {}))
             self._advance()
-        if following and first.applied is None and now - first.out_at > self.rules.arm_timeout:
+        held = bool(first.declared) and first.answer is None and not self.rules.lockstep
+        if following and first.applied is None and held and now - following.out_at > OVERTAKEN_AFTER * self.rules.period:
+            # The word to hold and the next tick come on two topics, in either order: a tick that was passed over is not told of.
+            first.applied = _overtaken(first.tick)
+            self._advance()
+        elif following and first.applied is None and now - first.out_at > self.rules.arm_timeout:
             self.end_now("arm_lost")
 
     # joining

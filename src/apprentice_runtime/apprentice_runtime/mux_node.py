@@ -16,7 +16,7 @@ from apprentice_runtime.mux import Control, Mux
 from apprentice_runtime.ros_convert import action_from_msg, action_to_msg
 from apprentice_runtime.tick import Answer
 
-SOURCES = ["policy", "lift_expert", "pick_place_expert", "random_watcher", "reset", "residual", "external", "teleop"]
+SOURCES = ["policy", "lift_expert", "stack_expert", "pick_place_expert", "random_watcher", "reset", "residual", "external", "teleop"]
 PEOPLE = ["teleop"]
 
 PARAMETERS = (

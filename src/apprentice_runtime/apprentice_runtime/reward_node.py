@@ -109,7 +109,8 @@ class RewardNode(ApprenticeNode):
             self._taps.drain()
             privileged = self._privileged.at(plan.stamp, self._lockstep) if self._privileged else None
             incomplete = bool(self._taps.assembler.lacks(parts)) or (self._privileged is not None and privileged is None)
-            lacking = incomplete or self._tracker.awaits_action(plan)
+            lost = not self._lockstep and bool(self._taps.lost(parts))
+            lacking = (incomplete and not lost) or self._tracker.awaits_action(plan)
             if lacking and time.monotonic() - since <= PATIENCE:
                 if self._retry.is_canceled():
                     self._retry.reset()

@@ -40,15 +40,20 @@ class RewardTracker:
             del self._executed[next(iter(self._executed))]
 
     def awaits_action(self, plan: TickPlan) -> bool:
-        """What was carried out since the last tick of this episode is not known yet; without it the action counts as neutral."""
-        return self._last is not None and plan.episode_id == self._episode and self._last.step_id not in self._executed
+        """What was carried out since the last tick of this episode is not known yet; without it the action counts as neutral.
+
+        The arm tells in order: once a later step is known, nothing was carried out for an earlier one that is not.
+        """
+        goes_on = plan.step > 0 and plan.episode_id == self._episode
+        return self._last is not None and goes_on and all(known < self._last.step_id for known in self._executed)
 
     def tick(
         self, plan: TickPlan, observation: Observation, privileged: Arrays | None
     ) -> tuple[int, dict[str, RewardResult]] | None:
         """(step_id of the transition, rewards, each array [1]); KeyError or ValueError from a source that lacks something."""
         seen = _Seen(plan.step_id, plan.step, observation, privileged or {})
-        if plan.episode_id != self._episode or self._first is None:
+        # In realtime step 0 may go out more than once: the episode begins with the first tick that is answered.
+        if plan.step == 0 or plan.episode_id != self._episode or self._first is None:
             self._episode, self._first, self._last = plan.episode_id, seen, seen
             return None
         last, self._last = self._last, seen

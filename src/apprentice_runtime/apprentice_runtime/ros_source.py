@@ -77,12 +77,13 @@ class SourceShell:
         self.source: ActionSource | None = None
         self.spec: CellSpec | None = None
         self.context: EpisodeContext | None = None
-        self.answered = self.given_up = self.faults = 0
+        self.answered = self.given_up = self.faults = self.overtaken = 0
         self.inference: list[float] = []
         self._make, self._before = make, before_episode
         self._taps: StreamTaps | None = None
         self._privileged: PrivilegedTap | None = None
         self._job: _Job | None = None
+        self._newest = 0
         self._last: tuple[int, Observation] = (0, {})
         self._publisher: Publisher | None = None
         self._events = node.create_publisher(SafetyEvent, "safety/event", SPINE)
@@ -141,7 +142,9 @@ class SourceShell:
 
     def _on_event(self, event: EpisodeEvent) -> None:
         if event.event == EpisodeEvent.END and self.context and event.episode_id == self.context.episode_id:
-            self.context, self._job = None, None
+            self.context = None
+            if self._job and self._job.plan.episode_id == event.episode_id:
+                self._job = None
             if self._taps:
                 self._taps.stay_awake(False)
         elif event.event == EpisodeEvent.START and self.name in event.source.split("+") and self.source is not None:
@@ -151,10 +154,10 @@ class SourceShell:
             if self._taps:
                 self._taps.stay_awake(True)
             self.run_in_worker(lambda: source.reset(context))
-            self._try()
+            self._ahead()
 
     def _ahead(self) -> None:
-        """An image has come, a tick is about to: what it will name is decoded by then."""
+        """An image or an episode's start has come, a tick is about to: what it will name is decoded by then."""
         if self._taps:
             self._taps.drain()
             self._taps.assembler.prepare()
@@ -163,6 +166,7 @@ class SourceShell:
     def _on_tick(self, message: Tick) -> None:
         if message.final or self.name not in message.sources:
             return
+        self._newest = message.step_id
         self._job = _Job(tick_from_msg(message), time.time_ns(), time.monotonic())
         self._try()
 
@@ -181,15 +185,18 @@ class SourceShell:
         job = self._job
         if job is None or self._taps is None or self.source is None:
             return
-        if any(job.plan.missing) or (self.context and job.plan.episode_id != self.context.episode_id):
+        if any(job.plan.missing):
             self._job = None
             self._retry.cancel()
             return
         parts = {p.stream: p.stamp for p in job.plan.parts}
         if self._taps.assembler.lacks(parts):
             self._taps.drain()
+        lost = [] if self.lockstep else self._taps.lost(parts)
         privileged = self._privileged.at(job.plan.stamp, self.lockstep) if self._privileged else None
-        waiting = self.context is None or self._taps.assembler.lacks(parts) or (self._privileged and privileged is None)
+        # Topics have no order among each other: the first tick may overtake the event that its episode starts with.
+        waiting = self.context is None or self.context.episode_id != job.plan.episode_id
+        waiting = waiting or (not lost and bool(self._taps.assembler.lacks(parts) or (self._privileged and privileged is None)))
         if waiting:
             if time.monotonic() - job.since > PATIENCE:
                 self._job, self.given_up = None, self.given_up + 1
@@ -199,16 +206,24 @@ class SourceShell:
             return
         self._retry.cancel()
         self._job = None
-        source, observation = self.source, self._taps.assembler.observation(parts)
-        self.run_in_worker(lambda: self._act(job, source, observation, privileged))
+        source, fault = self.source, f"never came: {', '.join(lost)}" if lost else ""
+        # Nothing but what the tick names may be acted on: where a part of it was lost, the answer is that, at once.
+        observation = {} if lost else self._taps.assembler.observation(parts)
+        self.run_in_worker(lambda: self._act(job, source, observation, privileged, fault))
 
-    def _act(self, job: _Job, source: ActionSource, observation: Observation, privileged: dict[str, np.ndarray] | None) -> None:
+    def _act(
+        self, job: _Job, source: ActionSource, observation: Observation, privileged: dict[str, np.ndarray] | None, fault: str = ""
+    ) -> None:
         assert self.spec is not None and self._publisher is not None
         plan = job.plan
+        if plan.step_id != self._newest and not self.lockstep:
+            # A later tick is out: nobody waits for this answer, and to compute it would make the next one late as well.
+            self.overtaken += 1
+            return
         space: ActionSpace = getattr(source, "action_space", None) or self.spec.action_space
         start = time.time_ns()
         try:
-            given = source.act(observation, plan.segment, privileged)
+            given = SourceAction(space.neutral(), fault=fault) if fault else source.act(observation, plan.segment, privileged)
         except (ValueError, KeyError) as error:
             given = SourceAction(space.neutral(), fault=f"{type(error).__name__}: {error}")
         end = time.time_ns()
@@ -222,8 +237,8 @@ class SourceShell:
             values, noise = space.neutral(), EMPTY
         answer = Answer(
             plan.step_id, plan.episode_id, self.name, values, noise, action_space=space.name, action_space_hash=space.hash,
-            request_end=given.request_end, bundle_id=source.bundle_id, digest=observation_digest(observation), fault=fault,
-            stamp=plan.stamp,
+            request_end=given.request_end, bundle_id=source.bundle_id, digest=observation_digest(observation) if observation else "",
+            fault=fault, stamp=plan.stamp,
             received=job.received, inference_start=start, inference_end=end,
         )
         self._publisher.publish(action_to_msg(answer))
@@ -248,7 +263,8 @@ class SourceShell:
         """For diagnostics."""
         times = sorted(self.inference)
         return {
-            "answered": self.answered, "given_up": self.given_up, "faults": self.faults, "driving": self.driving,
+            "answered": self.answered, "given_up": self.given_up, "overtaken": self.overtaken, "faults": self.faults,
+            "driving": self.driving,
             "inference_median_ms": f"{1e3 * times[len(times) // 2]:.3f}" if times else "",
             "inference_p99_ms": f"{1e3 * times[int(0.99 * (len(times) - 1))]:.3f}" if times else "",
         }

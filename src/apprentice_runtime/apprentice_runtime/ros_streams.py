@@ -6,7 +6,7 @@ out of the executor's wait set; who needs them drains them, serialised, and only
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,6 +68,11 @@ class StreamTaps:
         for name, subscription in self._taps:
             while (taken := take_raw(subscription)) is not None:
                 self.assembler.put_stamped(name, header_stamp(taken[0]), taken[0])
+
+    def lost(self, parts: Mapping[str, int]) -> list[str]:
+        """Streams of `parts` (stream to stamp) whose exact message will never come, since a later one is here (realtime: best effort)."""
+        newest = self.assembler.newest()
+        return [n for n in self.assembler.lacks(parts) if (part := newest[n]) is not None and part.stamp > parts[n]]
 
     def destroy(self) -> None:
         for _, subscription in self._taps:

@@ -156,6 +156,19 @@ def test_nobody_ready_fails_by_name_in_time():
     assert not result.ok and "no recorder_node" in result.message and cell.now < 1.5
 
 
+def test_a_newcomer_after_all_were_ready_does_not_fail_the_episode():
+    cell = Cell()
+    looks = iter([""])
+    cell.not_ready = lambda goal: next(looks, "policy_node has not met all who listen to action/policy")
+    assert cell.play(Goal("lift", "policy", reset_mode="none")).ok
+
+
+def test_a_named_start_needs_no_seed():
+    cell = Cell()
+    assert cell.play(Goal("lift", "policy", initial_state="normal/n0")).ok
+    assert cell.scenes == [("lift", "normal/n0", -1)] and cell.events[-1].seed is None
+
+
 def test_a_recorder_that_is_silent_costs_the_commit_and_not_the_episode():
     cell = Cell(commits=False, commit_timeout=1.0)
     result = cell.play(Goal("lift", "policy", reset_mode="none"))

@@ -243,6 +243,100 @@ def test_foreign_and_second_answers_are_counted():
     assert w.run.stale_answers == 3
 
 
+class RealtimeWorld(World):
+    """The wall clock: a tick a period, answered or not; the arm says of each what became of it."""
+
+    def __init__(self, **more):
+        super().__init__(lockstep=False, rewards=(), **more)
+
+    def period(self, answers=True, late=None):
+        """One tick, answered in time or not; `late`: an older one whose answer comes only now."""
+        self.now += 0.1
+        self.t += 100
+        given_up = len(self.out.missing)
+        plan = self.observe()
+        for step_id, _, _ in self.out.missing[given_up:]:
+            self.apply(next(t for t in self.out.ticks if t.step_id == step_id), "hold", "")
+        if late is not None:
+            self.answer(late)
+        if answers and not plan.final:
+            self.answer(plan)
+            self.apply(plan)
+        return plan
+
+
+def test_realtime_begins_with_the_first_tick_that_is_answered():
+    w = RealtimeWorld(horizon=4)
+    slow = [w.period(answers=False) for _ in range(12)]
+    assert {p.step for p in slow} == {0} and len({p.step_id for p in slow}) == 12, "a network that warms up, a busy machine"
+    assert [m[0] for m in w.out.missing] == [p.step_id for p in slow[:-1]], "the arm holds meanwhile"
+    while w.run.ended is None:
+        w.period()
+    end = w.run.ended
+    assert (end.steps, end.reason) == (4, "horizon")
+    assert [s.tick.step for s in w.out.steps] == [0, 1, 2, 3] and all(s.applied.outcome == "applied" for s in w.out.steps)
+
+
+def test_realtime_goes_on_after_a_stall_and_each_tick_of_it_is_a_held_step():
+    w = RealtimeWorld(horizon=30)
+    for k in range(31):
+        w.period(answers=not 5 <= k < 15)
+    end = w.run.ended
+    assert end is not None and (end.steps, end.reason) == (30, "horizon")
+    assert [s.applied.outcome for s in w.out.steps] == ["applied"] * 5 + ["hold"] * 10 + ["applied"] * 15
+
+
+@pytest.mark.parametrize("before", [0, 5])
+def test_realtime_policy_that_is_silent_for_its_time_is_lost(before):
+    w = RealtimeWorld(horizon=200, answer_timeout=1.0)
+    for _ in range(before):
+        w.period()
+    silent = 0
+    while w.run.ended is None:
+        w.period(answers=False)
+        silent += 1
+        assert silent < 20
+    assert w.run.ended.reason == "policy_lost" and 10 <= silent <= 12
+    assert w.run.ended.steps == (before + silent - 1 if before else 0)
+
+
+def test_realtime_policy_that_answers_but_never_in_time_is_told_from_one_that_is_gone():
+    w = RealtimeWorld(horizon=200, answer_timeout=1.0)
+    w.period()
+    last = w.period(answers=False)
+    while w.run.ended is None:
+        last = w.period(answers=False, late=last)
+    assert w.run.ended.reason == "policy_late" and w.run.ended.steps <= 13
+
+
+def test_realtime_tick_that_the_arm_passed_over_is_a_held_step():
+    w = RealtimeWorld(horizon=50)
+    for _ in range(3):
+        w.period()
+    # The answer went out, but the next tick came to the arm before it.
+    w.now += 0.1
+    passed = w.observe()
+    w.answer(passed)
+    for _ in range(2):
+        w.period()
+    assert [s.applied.outcome for s in w.out.steps] == ["applied"] * 3 + ["hold", "applied"] and w.out.steps[3].tick is passed
+    # At the end no later step tells of it.
+    w.run.request_end("operator")
+    w.now += 0.1
+    last = w.observe()
+    assert last.final and w.run.ended is not None and w.run.ended.steps == 6
+    w = RealtimeWorld(horizon=2)
+    w.period()
+    w.now += 0.1
+    w.observe()
+    w.now += 0.1
+    final = w.observe()
+    assert final.final and w.run.ended is None
+    w.run.poll(w.now + 0.25)
+    assert w.run.ended is not None and (w.run.ended.reason, w.run.ended.steps) == ("horizon", 2)
+    assert (w.out.steps[1].applied.outcome, w.out.steps[1].actor) == ("hold", "none")
+
+
 def test_realtime_goes_on_without_an_answer_and_a_stream_that_falls_silent_holds_at_once():
     w = World(lockstep=False, horizon=50)
     first = w.observe()

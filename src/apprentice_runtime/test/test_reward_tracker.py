@@ -59,3 +59,13 @@ def test_next_episode_starts_anew() -> None:
     assert tracker.tick(plan(0, "another"), x(5.0), None) is None
     tracker.tick(plan(1, "another"), x(6.0), None)
     assert source.batches[0].first["x"][0, 0] == 5.0
+
+
+def test_an_episode_whose_first_tick_went_out_again_begins_with_the_last_of_them() -> None:
+    source = Distance()
+    tracker = RewardTracker(source, 2)
+    tracker.tick(plan(0), x(1.0), None)
+    assert not tracker.awaits_action(plan(0)) and tracker.tick(plan(0), x(4.0), None) is None
+    tracker.executed(10, np.zeros(2, np.float32))
+    _, rewards = tracker.tick(plan(1), x(5.0), None)
+    assert rewards["distance"].value[0] == 1.0 and source.batches[0].first["x"][0, 0] == 4.0

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # help must not wait for the database's library
 COLLECTION_SEED = 1
 EVALUATION_SEED = 1_000_000
 """start poses of collection and evaluation come from ranges of seeds that never meet (ours)"""
+CUT_OFF = ("torn", "policy_lost", "policy_late", "arm_lost", "sensor_stale")
+"""reasons of episodes that were ended by a failure of the cell: they say nothing about who drove (ours)"""
 
 
 def seeded_starts(count: int, seed: int) -> list[ResetRequest]:
@@ -48,7 +50,8 @@ def ref_of(row: EpisodeRow, folder: Path) -> EpisodeRef:
 
 def finished(store: Store, where: str) -> list[EpisodeRow]:
     """Episodes that fulfil `where` and ran to their end; one that was cut off is run again."""
-    return store.episodes(f"({where}) and kind = 'episode' and reason != 'torn'")
+    cut = ", ".join(f"'{reason}'" for reason in CUT_OFF)
+    return store.episodes(f"({where}) and kind = 'episode' and not reason in ({cut})")
 
 
 @dataclass

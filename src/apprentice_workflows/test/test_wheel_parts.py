@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,3 +139,17 @@ def test_an_ablation_changes_one_thing(ablation: str) -> None:
     }[ablation]
     assert [s["ratio"] for s in full["view"]["sources"]] == [0.75, 0.25] and full["view"]["sources"][1]["tasks"] == ["lift_green"]
     assert made["view"]["reward"] == "model/lift_green" and json.dumps(made)
+
+
+def test_an_agent_that_the_nodes_would_refuse_is_not_trained_for_them() -> None:
+    from apprentice_workflows.wheel.learning import agent_config
+
+    class Context:
+        config = load_wheel("lift_green")
+
+        def __init__(self, nodes: bool):
+            self.rig = SimpleNamespace(nodes=nodes)
+
+    assert agent_config(Context(False), AgentPlan(config="d4pg_lowdim"), "0123456789abcdef")["name"] == "d4pg_lowdim"  # type: ignore[arg-type]
+    with pytest.raises(ApprenticeError, match="d4pg_lowdim reads tracked/object/green/pose"):
+        agent_config(Context(True), AgentPlan(config="d4pg_lowdim"), "0123456789abcdef")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,8 @@ def wheel(
     from apprentice_workflows.wheel.context import WheelContext
     from apprentice_workflows.wheel.run import run_wheel
 
+    # A service manager says SIGTERM where a person presses Ctrl-C: children and nodes are ended in order, then we go.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = out or Path("bags") / "wheel" / f"{Path(task).stem}-{preset}"
     context = WheelContext.open(task, preset, folder, data, nodes, annotator, studio, blind)
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,9 +12,8 @@ from types import TracebackType
 from apprentice_core.cell import Cell
 from apprentice_core.errors import ApprenticeError
 from apprentice_workflows.cells import CellChoice, open_cell
+from apprentice_workflows.children import end_child, start_child
 
-PATIENCE = 15.0
-"""s that the launch runner is given to end its nodes; it escalates by itself within 10 (ours)"""
 TAIL = 15
 START_ATTEMPTS = 6
 """times the 20 s that a cell is given to answer: ten processes start at once, and the machine may be busy (ours)"""
@@ -35,10 +32,8 @@ class CellProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as file:
             self._from = file.tell()  # earlier lines are of an earlier run
-            # A session of its own: Ctrl-C reaches us alone, and we end the nodes in order.
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=os.environ.copy()
-            )
+            # Ctrl-C reaches us alone, and we end the nodes in order; killed, we take them along.
+            self.process = start_child(self.command, stdout=file, stderr=file)
         return self
 
     def check(self) -> None:
@@ -50,15 +45,8 @@ class CellProcess:
             raise ApprenticeError(f"the cell {'has ended' if ended else 'has lost a node'}; its log is {self.log}\n{tail}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        for number in (signal.SIGINT, signal.SIGKILL):  # killed, its guardian ends the nodes
-            self.process.send_signal(number)
-            try:
-                self.process.wait(PATIENCE)
-                return
-            except subprocess.TimeoutExpired:
-                continue
+        if self.process is not None:
+            end_child(self.process)  # the launch runner escalates by itself within 10 s; killed, its guardian ends the nodes
 
 
 @contextmanager

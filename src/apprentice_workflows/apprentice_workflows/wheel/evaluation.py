@@ -17,7 +17,7 @@ from apprentice_core.statistics import percentile
 from apprentice_store.store import Store
 from apprentice_workflows.cells import POLICY
 from apprentice_workflows.cli.progress import bars
-from apprentice_workflows.episodes import EVALUATION_SEED, Tally, finished, named_starts, run_episodes
+from apprentice_workflows.episodes import EVALUATION_SEED, Tally, finished, named_starts
 from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.rig import Rig
 
@@ -77,10 +77,9 @@ class Comparison:
             bar = progress.add_task(EVALUATE, total=len(todo), note="")
             for name, start in todo:
                 self.rig.take_policy(cell, self.policies[name])
-                for ref in run_episodes(cell, [start], request):
-                    self.rig.verify(ref, name)
-                    what = "success" if ref.success else ref.reason
-                    progress.update(bar, advance=1, note=f"{shown_as[name]} at {start.initial_state}: {what}")
+                ref = self.rig.run(cell, shown_as[name], start, request)
+                what = "success" if ref.success else ref.reason
+                progress.update(bar, advance=1, note=f"{shown_as[name]} at {start.initial_state}: {what}")
 
 
 def time_to_success(store: Store, episode_ids: Sequence[str], period: float) -> dict[str, float | None]:

@@ -151,10 +151,15 @@ def policy_plans(c: WheelContext, agent: AgentPlan, reward_id: str, folder: Path
 
 def agent_config(c: WheelContext, agent: AgentPlan, reward_id: str) -> dict[str, Any]:
     """The agent's training config on this wheel: its cameras and proprioception, the reward model, and the mix of data that the plan's
-    ablation leaves (spec 000 lines 62, 66 and 67)."""
+    ablation leaves (spec 000 lines 62, 66 and 67). ApprenticeError, before it is trained, for an agent that the wheel's cell would
+    refuse."""
     from apprentice_learning.config import TrainConfig, load_train_config
+    from apprentice_learning.data.columns import TRACKED
 
     fields = load_train_config(agent.config).model_dump(mode="json")
+    tracked = [name for name in fields["network"]["proprio"] if name.startswith(TRACKED)]
+    if tracked and c.rig.nodes:
+        raise ApprenticeError(f"agent {agent.label} reads {tracked[0]}, which no policy on the nodes may: run it without --nodes")
     fields["name"] = agent.label
     if fields["network"]["cameras"]:  # a low-dimensional agent reads what its own config says
         fields["network"] |= {"cameras": [f"camera/{n}" for n in c.config.cameras], "proprio": list(c.config.proprio)}

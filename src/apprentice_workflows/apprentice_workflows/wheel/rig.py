@@ -15,7 +15,7 @@ from apprentice_store.store import Store
 from apprentice_workflows.cells import POLICY, CellChoice, load_policy, open_cell
 from apprentice_workflows.cli.progress import episode_progress
 from apprentice_workflows.demo.cell_process import CellProcess, answering_cell
-from apprentice_workflows.episodes import Tally, finished, ref_of, run_episodes
+from apprentice_workflows.episodes import CUT_OFF, Tally, finished, ref_of, run_episodes
 
 NAMESPACE = "cell"
 WATCHER, WATCHER_TASK = "random_watcher", "random_watcher"
@@ -41,6 +41,7 @@ class Rig:
         self.logs = logs or store.folder.parent / "logs"
         self._process: CellProcess | None = None
         self._runners: dict[Path, ActionSource] = {}
+        self._loaded: Path | None = None
 
     @contextmanager
     def open(self, task: str, operator: Operator = Operator()) -> Iterator[Cell]:
@@ -50,6 +51,7 @@ class Rig:
                 yield cell
         finally:
             self._runners.clear()
+            self._loaded = None
 
     @staticmethod
     def operator_name(task: str) -> str:
@@ -91,7 +93,9 @@ class Rig:
     def take_policy(self, cell: Cell, bundle: Path) -> None:
         """From its next episode on, the source `policy` acts with this bundle."""
         if self.nodes:
-            load_policy(cell, bundle)
+            if bundle != self._loaded:
+                load_policy(cell, bundle)
+                self._loaded = bundle
             return
         from apprentice_learning.runner import PolicyRunner
         from apprentice_sim.sim_cell import SimCell
@@ -137,8 +141,17 @@ class Rig:
         rows, todo = self.missing(where, starts)
         tally = self.tally(name, rows)
         with episode_progress(name, len(starts), tally) as shown:
-            for ref in run_episodes(cell, todo, request):
-                self.verify(ref, name)
-                tally.refs.append(ref)
+            for start in todo:
+                tally.refs.append(self.run(cell, name, start, request))
                 shown()
         return tally
+
+    def run(self, cell: Cell, name: str, start: ResetRequest, request: EpisodeRequest) -> EpisodeRef:
+        """One episode. What the cell cut off is recorded and does not count: it is run once more. ApprenticeError when that is cut off
+        too."""
+        for _ in range(2):
+            (ref,) = run_episodes(cell, [start], request)
+            self.verify(ref, name)
+            if ref.reason not in CUT_OFF:
+                return ref
+        raise ApprenticeError(f"{name}: two episodes in a row were cut off ({ref.reason}); the nodes' log is {self.logs / 'cell.log'}")
