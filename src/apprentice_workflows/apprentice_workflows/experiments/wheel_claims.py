@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apprentice_core.bundle import read_manifest
 from apprentice_core.statistics import difference
 from apprentice_workflows.demo.training import BUNDLE, train_all
 from apprentice_workflows.experiments.result import Verdict, cell, write_result
@@ -88,7 +89,8 @@ def compare(c: WheelContext, s: ExperimentSettings, variants: dict[str, dict[int
     starts = evaluation_starts(c.config.task_config(), c.config.evaluation_sets, s.repeats)
     policies = {f"{name}, seed {seed}": bundle for name, bundles in variants.items() for seed, bundle in bundles.items()}
     held = Comparison(c.store, c.rig, c.config.task_config(), policies, starts, f"wheel/{c.config.name}/experiments")
-    held.run(c.numbers.episode_steps, c.metadata(s.turns, experiment=True))
+    looks = any(a.name.startswith("camera/") for bundle in policies.values() for a in read_manifest(bundle).observation)
+    held.run(c.numbers.episode_steps, c.metadata(s.turns, experiment=True), cameras="agent" if looks else "none")
     out: dict[str, dict[str, tuple[int, int]]] = {}
     for name, bundles in variants.items():
         for group in starts:

@@ -44,10 +44,10 @@ class Rig:
         self._loaded: Path | None = None
 
     @contextmanager
-    def open(self, task: str, operator: Operator = Operator()) -> Iterator[Cell]:
+    def open(self, task: str, operator: Operator = Operator(), cameras: str = "agent") -> Iterator[Cell]:
         """The cell set up for `task`, its operator under the name `operator_name(task)`, random_watcher beside it."""
         try:
-            with self._over_ros(task, operator) if self.nodes else self._in_process(task, operator) as cell:
+            with self._over_ros(task, operator) if self.nodes else self._in_process(task, operator, cameras) as cell:
                 yield cell
         finally:
             self._runners.clear()
@@ -61,11 +61,11 @@ class Rig:
         return EXPERTS[config.rule or config.scene]
 
     @contextmanager
-    def _in_process(self, task: str, operator: Operator) -> Iterator[Cell]:
+    def _in_process(self, task: str, operator: Operator, cameras: str) -> Iterator[Cell]:
         from apprentice_control.scripted import make_expert
         from apprentice_sim.sim_cell import SimCell
 
-        with open_cell(CellChoice(True, task, self.cell, data=self.store.folder)) as cell:
+        with open_cell(CellChoice(True, task, self.cell, data=self.store.folder, cameras=cameras)) as cell:
             assert isinstance(cell, SimCell)
             name = self.operator_name(task)
             cell.sources[name] = make_expert(
