@@ -90,13 +90,15 @@ class ArmLink:
     def reports(self) -> list[Any]:
         """New samples (with the tool), scenes, records and events, in order; to be called often. `status` is up to date then.
 
-        SafetyError when the process has ended or has said nothing for too long.
+        SafetyError when the process has ended, or is ended here because it has said nothing for too long.
         """
         self._listen(0.0)
         now = time.monotonic()
         self._silence += min(now - self._looked, LOOK)
         self._looked = now
-        if self._silence > SILENCE and not self._inbox:
+        if self._silence > SILENCE:
+            # It would not brake by itself either.
+            self.process.kill()
             raise SafetyError(f"the control loop says nothing any more (process {self.process.pid})")
         reports = list(self._inbox)
         self._inbox.clear()
@@ -152,7 +154,7 @@ class ArmLink:
             self._silence = 0.0
         for message in messages:
             if isinstance(message, Failed):
-                raise SafetyError(message.message if message.refused else f"the control loop ended: {message.message}")
+                raise SafetyError(message.message)
             if isinstance(message, Cycles):
                 for duration, late in zip(message.durations.tolist(), message.late.tolist(), strict=True):
                     self.statistics.add(duration, late)

@@ -58,15 +58,8 @@ class ArmLoop:
     """
 
     def __init__(
-        self,
-        profile: RobotProfile,
-        limits: Limits,
-        backend: ArmBackend,
-        control_period: float,
-        action_delay: float = 0.0,
-        estop: EstopLatch | None = None,
-        clock: Callable[[], int] = time.time_ns,
-        sliced: bool = False,
+        self, profile: RobotProfile, limits: Limits, backend: ArmBackend, control_period: float, action_delay: float = 0.0,
+        estop: EstopLatch | None = None, clock: Callable[[], int] = time.time_ns, sliced: bool = False,
     ):
         self.profile, self.backend, self.estop, self._clock, self.sliced = profile, backend, estop, clock, sliced
         self.limits = tightest(profile.limits, limits)

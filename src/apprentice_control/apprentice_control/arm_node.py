@@ -204,7 +204,7 @@ class ArmNode(ApprenticeNode):
             reports = self._link.reports()
         except SafetyError as error:
             self._drain_timer.cancel()
-            self.get_logger().fatal(str(error))
+            self.get_logger().fatal(f"the arm is lost: {error}")
             self.request_stop(1)
             return
         for report in reports:

@@ -99,10 +99,9 @@ class CallResult:
 
 @dataclass(frozen=True)
 class Failed:
-    """The loop ends; its last words. `refused`: it never began, because of what it was started with."""
+    """The loop's last words."""
 
     message: str
-    refused: bool
 
 
 TYPES = (

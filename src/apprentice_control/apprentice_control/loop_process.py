@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,12 +26,12 @@ from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ApprenticeError
 
 BACKLOG = 1 << 20
-"""bytes that wait for a stalled arm_node beyond which samples are left out; records, events and answers never are (ours)"""
+"""bytes that wait for a stalled arm_node beyond which it is told of records, events and answers only (ours)"""
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """Configs by name; `state_folder` as in ArmSession; rates in Hz; `priority` as in RealtimeLoop."""
+    """Configs by name; rates in Hz; `priority` as in RealtimeLoop."""
 
     cell: str
     task: str
@@ -65,7 +65,7 @@ class CycleLog:
 
 
 class LoopHost:
-    """One cycle of the session between what arm_node says and what it is told. `rebase`: see RealtimeLoop."""
+    """Each cycle of the session between what arm_node says and what it is told. `rebase`: see RealtimeLoop."""
 
     def __init__(self, session: ArmSession, wire: Wire, state_rate: float, scene_rate: float):
         self.session, self.wire, self.log = session, wire, CycleLog()
@@ -95,9 +95,9 @@ class LoopHost:
             self._scene_due = session.scene
         crowded = self.wire.backlog > BACKLOG
         if sampled:
+            cycles = self.log.take()
             if not crowded:
-                out.append(session.seen(stamp))
-            out += (session.status, self.log.take())
+                out += (session.seen(stamp), session.status, cycles)
         elif self._scene_due and not session.loop.planning and not crowded:
             self._scene_due = False
             out.append(self._scene())
@@ -151,45 +151,44 @@ class LoopHost:
         return scene
 
 
-def main() -> None:
-    wire = Wire(socket.socket(fileno=int(sys.argv[1])), TYPES)
-    options = LoopOptions(**json.loads(sys.argv[2]))
-    session: ArmSession | None = None
-    began = False
+def serve(session: ArmSession, wire: Wire, options: LoopOptions) -> None:
+    """Runs the loop until arm_node's end of the wire closes. Whatever else ends it is raised; the arm brakes in any case."""
+    host = LoopHost(session, wire, options.state_rate, options.scene_rate)
+    loop = RealtimeLoop(session.backend.period, host.cycle, host.log, priority=options.priority)
+    host.rebase = loop.rebase
     try:
-        cell = load_cell(options.cell)
-        session = ArmSession(
-            load_robot(cell.robot), cell, load_task(options.task), "realtime", options.seed, Path(options.state_folder)
-        )
-        host = LoopHost(session, wire, options.state_rate, options.scene_rate)
-        loop = RealtimeLoop(session.backend.period, host.cycle, host.log, priority=options.priority)
-        host.rebase = loop.rebase
         loop.prepare()
         session.scheduling = loop.scheduling
         wire.send(session.status, session.facts)
-        began = True
         loop.run()
     except EOFError:
-        pass
-    except BaseException as error:  # noqa: BLE001 - whatever ends the loop must stop the arm
-        if session is not None:
-            session.backend.stop_commanding()
-        refused = not began and isinstance(error, ApprenticeError)
-        if not refused:
-            traceback.print_exc()
-        _last_words(wire, Failed(str(error) if refused else f"{type(error).__name__}: {error}", refused))
-        sys.exit(1)
-    finally:
-        if session is not None:
-            session.backend.stop_commanding()
-            session.close()
-
-
-def _last_words(wire: Wire, words: Failed) -> None:
-    try:
-        wire.send(words)
-    except EOFError:
         return
+    finally:
+        session.backend.stop_commanding()
+
+
+def main() -> None:
+    wire = Wire(socket.socket(fileno=int(sys.argv[1])), TYPES)
+    options = LoopOptions(**json.loads(sys.argv[2]))
+    try:
+        cell = load_cell(options.cell)
+        session = ArmSession(load_robot(cell.robot), cell, load_task(options.task), "realtime", options.seed, Path(options.state_folder))
+        try:
+            serve(session, wire, options)
+        finally:
+            session.close()
+    except ApprenticeError as error:
+        _last_words(wire, str(error))
+    except Exception as error:  # noqa: BLE001 - arm_node has to hear of whatever it was
+        traceback.print_exc()
+        _last_words(wire, f"{type(error).__name__}: {error}")
+
+
+def _last_words(wire: Wire, message: str) -> NoReturn:
+    try:
+        wire.send(Failed(message))
+    finally:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

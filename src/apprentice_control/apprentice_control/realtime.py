@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,8 +87,6 @@ class RealtimeLoop:
 
         SafetyError where a priority that was asked for is not permitted.
         """
-        # The default of 5 ms would let another thread keep the interpreter for five of our periods.
-        sys.setswitchinterval(1e-4)
         # A full collection that walks all of it would hold the loop up for many periods.
         gc.collect()
         gc.freeze()
