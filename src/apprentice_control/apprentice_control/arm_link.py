@@ -156,7 +156,7 @@ class ArmLink:
             if isinstance(message, Failed):
                 raise SafetyError(message.message)
             if isinstance(message, Cycles):
-                for duration, late in zip(message.durations.tolist(), message.late.tolist(), strict=True):
+                for duration, late in zip(message.durations, message.late, strict=True):
                     self.statistics.add(duration, late)
                 self.statistics.skipped = message.skipped
             elif isinstance(message, ArmStatus):

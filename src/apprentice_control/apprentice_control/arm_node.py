@@ -18,7 +18,7 @@ from apprentice_control.arm_session import ArmSession
 from apprentice_control.command_gate import CommandGate, Decision
 from apprentice_control.loop_messages import ArmOrder, LoopEvent
 from apprentice_control.loop_process import LoopOptions
-from apprentice_control.realtime import CycleStatistics
+from apprentice_control.realtime import CycleStatistics, take_priority
 from apprentice_control.ros_arm_frames import FramePublisher
 from apprentice_control.ros_arm_state import StatePublisher
 from apprentice_control.ros_safety import SafetyPublisher
@@ -43,7 +43,10 @@ PARAMETERS = (
     Param("cameras", "agent", "cameras of the cell spec: agent, all, none, or names with commas"),
     Param("state_folder", "", "e-stop latch and sim clock live here; empty: <data folder>/state/<cell>"),
     Param("state_rate", 100.0, "joint states, tool and wrench per second, Hz", bounds=(10.0, 1000.0)),
-    Param("priority", -1, "SCHED_FIFO priority of the loop's process at pace realtime; -1: one where permitted; 0: none", bounds=(-1, 99)),
+    Param(
+        "priority", -1, "SCHED_FIFO priority of the loop at pace realtime, the node's is one below; -1: if permitted; 0: none",
+        bounds=(-1, 99),
+    ),
     Param("scene_rate", 20.0, "scene snapshots per second at pace realtime, Hz", bounds=(1.0, 100.0)),
 )
 
@@ -92,6 +95,8 @@ class ArmNode(ApprenticeNode):
             self._publish_full(self._session)
         else:
             self._drain_timer = self.steady_timer(1.0 / s["state_rate"], self._drain)
+            # What it tells is what all others act on. Last here, since threads that are made inherit it.
+            take_priority(s["priority"], below=1)
 
     # -- wiring ------------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from apprentice_control.arm_command import AppliedRecord, SafetyEvent, StageRecord
 from apprentice_control.state_sample import ArmSample, SceneSample
 
@@ -75,8 +73,8 @@ class ArmStatus:
 class Cycles:
     """Of the cycles since the last such message: body time in s, and whether it ended late; `skipped` since the start."""
 
-    durations: np.ndarray
-    late: np.ndarray
+    durations: tuple[float, ...]
+    late: tuple[bool, ...]
     skipped: int
 
 

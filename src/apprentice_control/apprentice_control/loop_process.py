@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 from apprentice_control.arm_command import AppliedRecord
 from apprentice_control.arm_session import ArmSession
 from apprentice_control.loop_messages import TYPES, ArmOrder, Call, CallResult, Cycles, EstopOrder, Failed, LoopEvent
@@ -58,7 +56,7 @@ class CycleLog:
         self._late.append(late)
 
     def take(self) -> Cycles:
-        taken = Cycles(np.array(self._durations), np.array(self._late), self.skipped)
+        taken = Cycles(tuple(self._durations), tuple(self._late), self.skipped)
         self._durations.clear()
         self._late.clear()
         return taken
@@ -80,7 +78,8 @@ class LoopHost:
 
     def cycle(self) -> None:
         """EOFError when arm_node is gone."""
-        session, out = self.session, list[Any]()
+        session = self.session
+        out: list[Any] = []
         self._now = now = self._now + 1
         self._listen(out)
         # Not in the cycles in which the loop refreshes its dynamics.
@@ -93,12 +92,11 @@ class LoopHost:
             out += [LoopEvent(event, stamp_now) for event in session.loop.drain_events()]
         if now % self._scene_every == 0:
             self._scene_due = session.scene
-        crowded = self.wire.backlog > BACKLOG
         if sampled:
             cycles = self.log.take()
-            if not crowded:
+            if self.wire.backlog < BACKLOG:
                 out += (session.seen(stamp), session.status, cycles)
-        elif self._scene_due and not session.loop.planning and not crowded:
+        elif self._scene_due and not session.loop.planning and self.wire.backlog < BACKLOG:
             self._scene_due = False
             out.append(self._scene())
         if out:

@@ -61,24 +61,40 @@ class CycleStatistics:
         return LoopTiming(self.cycles, float(median), float(p99), float(self._late[:n].mean()), self.overruns, self.skipped)
 
 
+def take_priority(priority: int, below: int = 0) -> str:
+    """Runs the calling thread under SCHED_FIFO at `priority` less `below`; returns what it runs under.
+
+    AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling. SafetyError where a priority that was
+    asked for is not permitted.
+    """
+    level = max(1, (DEFAULT_PRIORITY if priority == AUTO_PRIORITY else priority) - below)
+    if priority:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(level))
+            return f"SCHED_FIFO {level}"
+        except OSError as error:
+            if priority != AUTO_PRIORITY:
+                raise SafetyError(
+                    f"SCHED_FIFO priority {level} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
+                ) from error
+    return "the system's"
+
+
 class RealtimeLoop:
     """Calls `body` every `period` seconds by absolute deadlines of the steady clock, in the thread that calls `run`.
 
     A late cycle is followed at once by the next ones, up to `catch_up` of them, so that a short stall costs no time of the
     body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. What the body raises ends
-    the loop and comes out of `run` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the thread that
-    calls `prepare`; AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling.
+    the loop and comes out of `run` (the arm must not go on half-controlled). `priority`: see `take_priority`.
     """
 
     def __init__(
         self, period: float, body: Callable[[], None], cycles: CycleSink | None = None, catch_up: int = 10, priority: int = 0,
     ):
         self.period_ns = round(period * 1e9)
-        self._priority = DEFAULT_PRIORITY if priority == AUTO_PRIORITY else priority
-        self._required = priority > 0
-        self._body, self._catch_up = body, catch_up
+        self._priority, self._body, self._catch_up = priority, body, catch_up
         self.cycles: CycleSink = CycleStatistics() if cycles is None else cycles
-        self.scheduling = "the system's"
+        self.scheduling = ""
         """once prepared: what the thread runs under"""
         self._rebase = False
 
@@ -90,17 +106,7 @@ class RealtimeLoop:
         # A full collection that walks all of it would hold the loop up for many periods.
         gc.collect()
         gc.freeze()
-        if not self._priority:
-            return
-        try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(self._priority))
-        except OSError as error:
-            if not self._required:
-                return
-            raise SafetyError(
-                f"SCHED_FIFO priority {self._priority} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
-            ) from error
-        self.scheduling = f"SCHED_FIFO {self._priority}"
+        self.scheduling = take_priority(self._priority)
 
     def rebase(self) -> None:
         """Called from the body after work that is known to take long: the schedule starts anew, nothing counts as late."""
