@@ -58,7 +58,7 @@ class Client:
 
     def connect(self) -> None:
         publishers = (self.tick, self.missing, self.action, self.estop)
-        self.until(lambda: self.got["cell_spec"] and all(p.get_subscription_count() == 1 for p in publishers), "arm_node on the graph", 40.0)
+        self.until(lambda: self.got["cell_spec"] and all(p.get_subscription_count() == 1 for p in publishers), "arm_node found", 40.0)
         count = self.node.count_publishers
         self.until(lambda: count("/cell/applied") == 1 and count("/cell/joint_states") == 1, "arm_node's publishers")
         self.spec = cell_spec_from_json(self.got["cell_spec"][-1].data)[0]

@@ -139,11 +139,14 @@ def test_a_killed_loop_is_noticed(link: ArmLink) -> None:
         Listener(link).until(lambda: False, "the end")
 
 
-def test_a_loop_that_hangs_is_killed(link: ArmLink) -> None:
+def test_a_loop_that_hangs_is_killed_and_an_emergency_stop_is_not_lost_with_it(link: ArmLink, tmp_path: Path) -> None:
     os.kill(link.process.pid, signal.SIGSTOP)
+    link.request_estop("it does not react", "test")
     with pytest.raises(SafetyError, match="says nothing"):
         Listener(link).until(lambda: False, "silence")
     assert _gone(link.process.pid, 2.0)
+    link.close()
+    assert json.loads((tmp_path / "estop.json").read_text())["reason"] == "it does not react"
 
 
 def test_the_loop_hears_no_signal_but_ends_with_its_parent(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from apprentice_control.arm_session import ESTOP_FILE
+from apprentice_control.estop import EstopLatch
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.loop_messages import TYPES, ArmFacts, ArmOrder, ArmStatus, Call, CallResult, Cycles, EstopOrder, Failed
 from apprentice_control.loop_process import LoopOptions
@@ -48,6 +51,8 @@ class ArmLink:
         self.status: ArmStatus
         self._kinematics = Kinematics(robot)
         self._inbox: deque[Any] = deque()
+        self._latch_file = Path(options.state_folder) / ESTOP_FILE
+        self._unlatched: EstopOrder | None = None
         self._number = 0
         self._silence, self._looked = 0.0, time.monotonic()
         ours, theirs = socket.socketpair()
@@ -74,7 +79,8 @@ class ArmLink:
         self._send(order if order.values is None else replace(order, values=tuple(order.values)))
 
     def request_estop(self, reason: str, requested_by: str) -> None:
-        self._send(EstopOrder(reason, requested_by))
+        self._unlatched = EstopOrder(reason, requested_by)
+        self._send(self._unlatched)
 
     def reset_estop(self) -> None:
         self._call("reset_estop")
@@ -112,6 +118,9 @@ class ArmLink:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self._unlatched is not None:
+            # Who asked for the stop must find the next arm_node stopped, although the loop is gone with the request.
+            EstopLatch(self._latch_file).latch(self._unlatched.reason, self._unlatched.requested_by)
 
     def _send(self, message: Any) -> None:
         try:
@@ -161,6 +170,8 @@ class ArmLink:
                 self.statistics.skipped = message.skipped
             elif isinstance(message, ArmStatus):
                 self.status = message
+                if message.latched:
+                    self._unlatched = None
             elif isinstance(message, ArmSample):
                 pose, twist = self._kinematics.tool(message.position, message.velocity)
                 self._inbox.append(replace(message, pose=pose, twist=twist))

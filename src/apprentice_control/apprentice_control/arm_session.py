@@ -24,6 +24,7 @@ from apprentice_core.errors import SafetyError
 from apprentice_core.plugins import BACKENDS, load_plugin
 from apprentice_core.spaces import ActionSpace, joint_velocity_gripper
 
+ESTOP_FILE = "estop.json"
 ESTOP_QUIET = 1.0
 """s without a further request after which the cause of an emergency stop counts as gone (ours)"""
 
@@ -57,7 +58,7 @@ class ArmSession:
         if self.lockstep and not self.simulated:
             self.backend.close()
             raise SafetyError(f"pace lockstep is refused for backend {cell.backend!r}: an arm of metal does not wait; use pace:=realtime")
-        self.estop = EstopLatch(folder / "estop.json")
+        self.estop = EstopLatch(folder / ESTOP_FILE)
         self.limits = effective_limits(robot, cell, task)
         period = cell.timing.control_period
         self.loop = ArmLoop(
