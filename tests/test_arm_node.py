@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -57,7 +58,7 @@ class Client:
 
     def connect(self) -> None:
         publishers = (self.tick, self.missing, self.action, self.estop)
-        self.until(lambda: self.got["cell_spec"] and all(p.get_subscription_count() == 1 for p in publishers), "arm_node on the graph")
+        self.until(lambda: self.got["cell_spec"] and all(p.get_subscription_count() == 1 for p in publishers), "arm_node found", 40.0)
         count = self.node.count_publishers
         self.until(lambda: count("/cell/applied") == 1 and count("/cell/joint_states") == 1, "arm_node's publishers")
         self.spec = cell_spec_from_json(self.got["cell_spec"][-1].data)[0]
@@ -205,6 +206,27 @@ def test_realtime_runs_at_1_khz_and_reports_overruns(processes: Any, client: Cli
     client.until(lambda: client.got["safety/status"][-1].state == "stopped", "stopped")
     arm.signal(signal.SIGTERM)
     assert arm.wait() == 0
+
+
+def test_realtime_arm_and_loop_end_with_each_other(processes: Any, client: Client) -> None:
+    def start() -> tuple[Any, psutil.Process]:
+        arm = _arm(processes, pace="realtime")
+        client.connect()
+        assert client.send(ACTIONS[0]).outcome == "applied"
+        (loop,) = psutil.Process(arm.process.pid).children()
+        return arm, loop
+
+    arm, loop = start()
+    loop.kill()
+    assert arm.wait() == 1 and "the arm is lost: the control loop has ended" in arm.text and "Traceback" not in arm.text
+    client.until(lambda: client.tick.get_subscription_count() == 0, "arm_node gone", 30.0)
+    client.got["cell_spec"].clear()
+    arm, loop = start()
+    # As Ctrl-C in a terminal does: to both.
+    for process in (loop, arm.process):
+        process.send_signal(signal.SIGINT)
+    assert arm.wait() == 0 and not loop.is_running()
+    assert "Traceback" not in arm.text
 
 
 @pytest.mark.parametrize(("parameter", "value", "says"), [

@@ -22,6 +22,7 @@ from apprentice_control.safety import (
     WorkspaceBox,
 )
 from apprentice_control.setpoint import JointSetpoint
+from apprentice_control.slices import Slices, finish
 from apprentice_core.config import Limits, RobotProfile
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionSpace
@@ -88,22 +89,35 @@ class ActionChain:
 
     def plan(self, space: ActionSpace, values: object, setpoint: JointSetpoint, measured: np.ndarray, force: np.ndarray) -> Plan:
         """Runs every stage on one action. `measured` [n] joints; `force` [3] on the tool by the world, base frame, N."""
+        return finish(self.slices(space, values, setpoint, measured, force))
+
+    def slices(
+        self, space: ActionSpace, values: object, setpoint: JointSetpoint, measured: np.ndarray, force: np.ndarray
+    ) -> Slices[Plan]:
+        """`plan` that pauses between stages and within the IK, for the same result as long as the goal of `setpoint` stays.
+
+        The set point may move on meanwhile: the last slice limits the joints' and the tool's speed from where it stands then.
+        """
         mixed, gate = self.gate(space, values)
         si = space.to_si(mixed)
+        yield
         if space.name == "joint_velocity_gripper":
-            return self._joint(space, mixed, si, gate, setpoint, measured, force)
-        return self._cartesian(space, mixed, si, gate, setpoint, measured, force)
+            return (yield from self._joint(space, mixed, si, gate, setpoint, measured, force))
+        return (yield from self._cartesian(space, mixed, si, gate, setpoint, measured, force))
 
     def _cartesian(
         self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, gate: StageRecord, setpoint: JointSetpoint, measured: np.ndarray,
         force: np.ndarray,
-    ) -> Plan:
+    ) -> Slices[Plan]:
         displacement = space.name == "cartesian_displacement"
         twist = np.concatenate([si / self.period, np.zeros(3)]) if displacement else si[:6]
         position, rotation = self._leash(setpoint.goal, measured)
         motion = Motion(position, rotation, twist, self.period, force)
+        yield
         stages = [gate, self.cap(motion), self.box(motion), self.rotation(motion), self.force(motion)]
-        target, ik = self.limiter.solve(motion, setpoint.goal)
+        yield
+        target, ik = yield from self.limiter.solve(motion, setpoint.goal)
+        yield
         target, limit = self.limiter.limit(target, setpoint.position, self.period)
         done = motion.twist
         if ik.changed or limit.changed:
@@ -120,16 +134,19 @@ class ActionChain:
     def _joint(
         self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, gate: StageRecord, setpoint: JointSetpoint, measured: np.ndarray,
         force: np.ndarray,
-    ) -> Plan:
+    ) -> Slices[Plan]:
         speed, cap = self.joint_cap(si[:-1])
         reference = np.minimum(np.maximum(setpoint.goal, measured - LEASH_JOINT), measured + LEASH_JOINT)
         target = reference + speed * self.period
         first, last = self.kinematics.forward(reference), self.kinematics.forward(target)
         twist = np.concatenate([last.position - first.position, pin.log3(last.rotation @ first.rotation.T)]) / self.period
         motion = Motion(first.position, first.rotation, twist, self.period, force)
+        yield
         stages = [gate, cap, self.box(motion), self.rotation(motion), self.force(motion)]
+        yield
         if any(s.changed for s in stages[2:]):
-            target, ik = self.limiter.solve(motion, target)
+            target, ik = yield from self.limiter.solve(motion, target)
+            yield
         else:
             ik = StageRecord("ik", tuple(target.tolist()), tuple(target.tolist()), False)
         target, limit = self.limiter.limit(target, setpoint.position, self.period)

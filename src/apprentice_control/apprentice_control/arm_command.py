@@ -61,14 +61,6 @@ class SafetyEvent:
     message: str = ""
 
 
-@dataclass(frozen=True)
-class ToolState:
-    """Measured tool: `pose` [7] x y z and quaternion xyzw, `twist` [6]; base frame, float64."""
-
-    pose: np.ndarray
-    twist: np.ndarray
-
-
 @dataclass
 class Counters:
     """Since start."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from apprentice_control.action_chain import ActionChain
+from apprentice_control.action_chain import ActionChain, Plan
 from apprentice_control.arm_command import (
     STAGE_CODES,
     AppliedRecord,
@@ -20,7 +20,6 @@ from apprentice_control.arm_command import (
     Outcome,
     Pending,
     SafetyEvent,
-    ToolState,
 )
 from apprentice_control.backend import ArmBackend, ArmState
 from apprentice_control.estop import EstopLatch
@@ -28,6 +27,7 @@ from apprentice_control.impedance import JointImpedance
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.safety import ForceGate, StageRecord, Watchdog
 from apprentice_control.setpoint import JointSetpoint
+from apprentice_control.slices import Slices
 from apprentice_core.config import Limits, RobotProfile, tightest
 from apprentice_core.errors import SafetyError
 from apprentice_core.spaces import ActionSpace
@@ -52,21 +52,16 @@ class ArmLoop:
 
     `tick` is one cycle of `backend.period`: read, check, move the set point, command. Loop time is the count of cycles, or
     what the caller gives as `now` (a steady clock, s). `limits` can only tighten those of the profile. `action_delay` (s):
-    an answer takes effect so much later, the previous target goes on until then. Call everything from the thread that ticks,
-    except `submit` and `hold`, which only queue.
+    an answer takes effect so much later, the previous target goes on until then. `sliced`: an answer's plan is made over several
+    cycles, a slice in each, and the previous target goes on until it is whole; the next answer waits for that. Call everything from
+    the thread that ticks, except `submit` and `hold`, which only queue.
     """
 
     def __init__(
-        self,
-        profile: RobotProfile,
-        limits: Limits,
-        backend: ArmBackend,
-        control_period: float,
-        action_delay: float = 0.0,
-        estop: EstopLatch | None = None,
-        clock: Callable[[], int] = time.time_ns,
+        self, profile: RobotProfile, limits: Limits, backend: ArmBackend, control_period: float, action_delay: float = 0.0,
+        estop: EstopLatch | None = None, clock: Callable[[], int] = time.time_ns, sliced: bool = False,
     ):
-        self.profile, self.backend, self.estop, self._clock = profile, backend, estop, clock
+        self.profile, self.backend, self.estop, self._clock, self.sliced = profile, backend, estop, clock, sliced
         self.limits = tightest(profile.limits, limits)
         self.period, self.control_period, self.action_delay = backend.period, control_period, action_delay
         self.kinematics = Kinematics(profile)
@@ -84,9 +79,12 @@ class ArmLoop:
         self.reason = "not engaged"
         self.counters, self.outbox = Counters(), Outbox()
         self.measured: ArmState | None = None
+        self.raw: ArmState | None = None
+        """as read in the last cycle, None when stopped; `measured` is the last whose joints are finite"""
         self.now = 0.0
         self.gripper: float | None = None
         self._pending: deque[Pending] = deque()
+        self._planning: tuple[Pending, Slices[Plan]] | None = None
         self._applied: AppliedRecord | None = None
         self._last_step = -1
         self._last_space: ActionSpace | None = None
@@ -100,7 +98,6 @@ class ArmLoop:
         self._safe: deque[np.ndarray] = deque(maxlen=SAFE_COUNT)
         self._still = np.zeros(self.kinematics.n)
         self._every = [max(1, round(p / self.period)) for p in (GRAVITY_PERIOD, MASS_PERIOD, SENSOR_PERIOD, SAFE_PERIOD)]
-        self._tool: tuple[float, ToolState] | None = None
 
     # ---- what callers use
 
@@ -153,35 +150,34 @@ class ArmLoop:
         return np.zeros(6) if self.wrench_filter.value is None else self.wrench_filter.value
 
     @property
-    def tool(self) -> ToolState:
-        """Measured tool state; SafetyError before the first cycle."""
-        if self.measured is None:
-            raise SafetyError("the arm was not read yet")
-        if self._tool is None or self._tool[0] != self.measured.stamp:
-            self._tool = (self.measured.stamp, ToolState(*self.tool_at(self.measured.position, self.measured.velocity)))
-        return self._tool[1]
+    def measured_stamp(self) -> float:
+        """The backend's time of the last measured joints, s; 0 before the first."""
+        return self.measured.stamp if self.measured is not None else 0.0
 
-    def tool_at(self, position: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Tool pose [7] and twist [6] (as in ToolState) for joint positions and velocities [n]."""
-        pose = self.kinematics.forward(position)
-        return np.concatenate([pose.position, pose.quaternion]), self.kinematics.jacobian(position) @ velocity
+    @property
+    def planning(self) -> bool:
+        """An answer's plan is under way."""
+        return self._planning is not None
 
     # ---- one cycle
 
     def tick(self, now: float | None = None) -> None:
         """One cycle; `now`: steady seconds, by default one period after the last."""
         self.now = self.now + self.period if now is None else now
+        self.raw = None
         if self.estop is not None and self.estop.latched:
-            self._stop()
+            self.stop()
             return
         if self.state == "stopped":
             return
         if self.measured is None:
             self.engage()
         self._tick += 1
-        state = self.backend.read()
+        self.raw = state = self.backend.read()
         self._take(state)
-        while self._pending and self._pending[0].due <= self.now + 0.5 * self.period:
+        if self._planning is not None:
+            self._plan_on()
+        while self._planning is None and self._pending and self._pending[0].due <= self.now + 0.5 * self.period:
             self._apply(self._pending.popleft())
         self._watch()
         setpoint = self.setpoint
@@ -232,6 +228,7 @@ class ArmLoop:
             if stale == "joint states":
                 # Blind: what is left is gravity compensation at the last known place.
                 self._seed(self.measured)  # type: ignore[arg-type]
+            self._abandon("hold", "sensor_stale")
             if self.state != "retreat":
                 self._set("hold", "sensor_stale")
             self._event("sensor_stale", "watchdog", "hold", message=f"{stale} silent for {self.watchdog.sensor_timeout} s")
@@ -239,7 +236,7 @@ class ArmLoop:
         elif self._stale and not stale:
             self._stale = ""
             self._seed(self.measured)  # type: ignore[arg-type]
-        if self.state == "running" and self.watchdog.late_command(self.now):
+        if self.state == "running" and self._planning is None and self.watchdog.late_command(self.now):
             self._pause("command_timeout")
             self._event("command_timeout", "watchdog", "hold", message=f"no command for {self.watchdog.command_timeout} s")
 
@@ -276,18 +273,32 @@ class ArmLoop:
             if pending.hold and blocked != "idle":
                 code = blocked if blocked in ("two_publishers", "sensor_stale") else "command_timeout"
                 self._event(code, "watchdog", "hold", command=command, message=blocked)
-            neutral = command.space.neutral()
-            self._record(pending, outcome, blocked, neutral, neutral.copy(), [])  # type: ignore[arg-type]
+            self._nothing(pending, outcome, blocked)  # type: ignore[arg-type]
             return
         fault = self.chain.unusable(command.space)
         if fault:
             self._pause(fault)
-            neutral = command.space.neutral()
             self._event("nan", "space", "hold", command=command, message=fault)
-            self._record(pending, "hold", fault, neutral, neutral.copy(), [])
+            self._nothing(pending, "hold", fault)
             return
         force = self._sensor_rotation @ self.wrench[:3]
-        plan = self.chain.plan(command.space, command.values, self.setpoint, self.measured.position, force)  # type: ignore[union-attr]
+        measured = self.measured.position  # type: ignore[union-attr]
+        self._planning = pending, self.chain.slices(command.space, command.values, self.setpoint, measured, force)
+        self._plan_on()
+
+    def _plan_on(self) -> None:
+        """The next slice of the plan under way, or all of it; the move begins once it is whole."""
+        pending, slices = self._planning  # type: ignore[misc]
+        try:
+            next(slices)
+            while not self.sliced:
+                next(slices)
+        except StopIteration as done:
+            self._planning = None
+            self._move(pending, done.value)
+
+    def _move(self, pending: Pending, plan: Plan) -> None:
+        command = pending.command
         self.setpoint.move_to(plan.target, self.cycles)
         if plan.gripper != 0.0:
             closed = 1.0 if plan.gripper > 0 else 0.0
@@ -305,13 +316,28 @@ class ArmLoop:
                 self._event(STAGE_CODES[stage.name], stage.name, "clamped", command=command, before=stage.before, after=stage.after,
                             message=stage.reason)
 
+    def _abandon(self, outcome: Outcome, reason: str) -> None:
+        """Gives up the plan under way, if any: what struck comes before the move that it would have made."""
+        if self._planning is not None:
+            (pending, _), self._planning = self._planning, None
+            self._nothing(pending, outcome, reason)
+
+    def _struck(self, outcome: Outcome, reason: str) -> None:
+        """Retreat or stop: the outcome of the answer that runs, and of the one whose plan is under way."""
+        if self._applied is not None:
+            self._applied.outcome, self._applied.reason = outcome, reason
+        self._abandon(outcome, reason)
+
+    def _nothing(self, pending: Pending, outcome: Outcome, reason: str) -> None:
+        neutral = pending.command.space.neutral()
+        self._record(pending, outcome, reason, neutral, neutral.copy(), [])
+
     def _record(
         self, pending: Pending, outcome: Outcome, reason: str, mixed: np.ndarray, executed: np.ndarray, stages: list[StageRecord]
     ) -> None:
         c = pending.command
-        stamp = self.measured.stamp if self.measured is not None else 0.0
         self._applied = AppliedRecord(c.step_id, c.episode_id, c.source, outcome, reason, mixed, executed, stages, pending.received,
-                                      self._clock(), stamp)
+                                      self._clock(), self.measured_stamp)
 
     # ---- hold, retreat, stop commanding
 
@@ -341,28 +367,25 @@ class ArmLoop:
         if self.impedance is not None:
             self.impedance.clear_integral()
         self.setpoint.move_to(target, self.chain.cycles_for(state.position, target, RETREAT_SHARE, self.period))
+        self._struck("retreat", "force_limit")
         applied = self._applied
         self._force_latched = applied.episode_id if applied is not None and applied.episode_id else "-"
         self._pending.clear()
         self._set("retreat", "force_limit")
         self.counters.retreats += 1
-        if applied is not None:
-            applied.outcome, applied.reason = "retreat", "force_limit"
         self._event("force_hard", "force_hard", "retreat", before=force, message=f"beyond {self.force_gate.hard} N")
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Stop commanding: the arm's own brakes or hold take over. `engage` starts again once the latch is reset."""
         if self.state == "stopped":
             for pending in self._pending:
-                neutral = pending.command.space.neutral()
-                self._record(pending, "stop", "estop", neutral, neutral.copy(), [])
+                self._nothing(pending, "stop", "estop")
             self._pending.clear()
             return
         self.backend.stop_commanding()
+        self._struck("stop", "estop")
         self._set("stopped", "estop")
         self.counters.stops += 1
-        if self._applied is not None:
-            self._applied.outcome, self._applied.reason = "stop", "estop"
         if self.impedance is not None:
             self.impedance.clear_integral()
         self._event("estop", "estop", "stop", message=self.estop.reason if self.estop is not None else "")
@@ -373,5 +396,4 @@ class ArmLoop:
     ) -> None:
         last = command or self._applied
         step_id, episode_id = (last.step_id, last.episode_id) if last is not None else (0, "")
-        stamp = self.measured.stamp if self.measured is not None else 0.0
-        self.outbox.put(SafetyEvent(code, stage, outcome, step_id, episode_id, stamp, before, after, message))  # type: ignore[arg-type]
+        self.outbox.put(SafetyEvent(code, stage, outcome, step_id, episode_id, self.measured_stamp, before, after, message))  # type: ignore[arg-type]

@@ -1,11 +1,10 @@
-"""The one process that moves the arm: safety chain, controller and backend, in lockstep with the tick or at 1 kHz of its own."""
+"""The one node that moves the arm: safety chain, controller and backend, in lockstep with the tick or, in a process beside, at 1 kHz."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,18 @@ from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallba
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
+from apprentice_control.arm_command import AppliedRecord
+from apprentice_control.arm_link import ArmLink
 from apprentice_control.arm_session import ArmSession
 from apprentice_control.command_gate import CommandGate, Decision
-from apprentice_control.realtime import CycleStatistics, LatestValue, LoopCall, RealtimeLoop
+from apprentice_control.loop_messages import ArmOrder, LoopEvent
+from apprentice_control.loop_process import LoopOptions
+from apprentice_control.realtime import CycleStatistics, take_priority
 from apprentice_control.ros_arm_frames import FramePublisher
 from apprentice_control.ros_arm_state import StatePublisher
 from apprentice_control.ros_safety import SafetyPublisher
 from apprentice_control.state_sample import ArmSample, SceneSample
-from apprentice_core.cell_factory import choose_cameras, make_cell_spec
+from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
 from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ApprenticeError, SafetyError
@@ -32,9 +35,6 @@ from apprentice_core.urdf import hand
 from apprentice_interfaces.msg import Action, EstopRequest, Tick, TickMissing
 from apprentice_interfaces.srv import ResetScene
 
-CALL_TIMEOUT = 10.0
-"""s that a service waits for the loop; a scene reset takes a fraction of one (ours)"""
-
 PARAMETERS = (
     Param("cell", "sawyer_lift", "cell config"),
     Param("task", "lift", "task config: scene, objects, cameras, limits"),
@@ -43,42 +43,60 @@ PARAMETERS = (
     Param("cameras", "agent", "cameras of the cell spec: agent, all, none, or names with commas"),
     Param("state_folder", "", "e-stop latch and sim clock live here; empty: <data folder>/state/<cell>"),
     Param("state_rate", 100.0, "joint states, tool and wrench per second, Hz", bounds=(10.0, 1000.0)),
-    Param("priority", -1, "SCHED_FIFO priority of the loop's thread at pace realtime; -1: one where permitted; 0: none", bounds=(-1, 99)),
+    Param(
+        "priority", -1, "SCHED_FIFO priority of the loop at pace realtime, the node's is one below; -1: if permitted; 0: none",
+        bounds=(-1, 99),
+    ),
     Param("scene_rate", 20.0, "scene snapshots per second at pace realtime, Hz", bounds=(1.0, 100.0)),
 )
 
 
 class ArmNode(ApprenticeNode):
-    """A shell over ArmSession; in realtime the session belongs to the loop's thread, and all else goes through queues."""
+    """A shell over ArmSession: in lockstep its own, in realtime that of the loop's process, through ArmLink."""
 
     def __init__(self) -> None:
         super().__init__("arm_node", PARAMETERS)
         s = self.settings
         cell, task = load_cell(s["cell"]), load_task(s["task"])
-        robot = load_robot(cell.robot)
+        self._robot = robot = load_robot(cell.robot)
+        self._task = task.name
         cameras = choose_cameras(cell, task, s["cameras"])
+        workspace = effective_limits(robot, cell, task).workspace
+        assert workspace is not None  # a robot profile without one is refused
         folder = Path(s["state_folder"]) if s["state_folder"] else data_dir() / "state" / cell.name
-        self._session = session = ArmSession(robot, cell, task, s["pace"], s["seed"], folder)
-        self._lockstep = session.lockstep
+        self._session: ArmSession | None = None
+        self._link: ArmLink | None = None
+        self._arm: ArmSession | ArmLink
+        if s["pace"] == "lockstep":
+            self._arm = self._session = ArmSession(robot, cell, task, s["pace"], s["seed"], folder)
+        else:
+            options = LoopOptions(s["cell"], s["task"], s["seed"], str(folder), s["state_rate"], s["scene_rate"], s["priority"])
+            self._arm = self._link = ArmLink(robot, options)
+        self._statistics = CycleStatistics(1000) if self._link is None else self._link.statistics
         self._gate = CommandGate()
         self._action_publishers = 0
-        self._describe, self._version = 1, -1
+        self._describe, self._version, self._description = 1, -1, ""
         self._newest: ArmSample | None = None
         self._shown = (0, "")
-        self._lockstep_statistics = CycleStatistics(1000)
-        self._every = max(1, round(1.0 / (s["state_rate"] * session.backend.period)))
-        self._state = StatePublisher(self, robot, hand(robot).frame, s["state_rate"], session.scene, self._lockstep, self._scene_matched())
+        facts = self._arm.facts
+        self._every = max(1, round(1.0 / (s["state_rate"] * facts.period)))
+        lockstep = self._session is not None
+        self._state = StatePublisher(self, robot, hand(robot).frame, s["state_rate"], self._arm.scene, lockstep, self._scene_matched())
         self._safety = SafetyPublisher(self)
-        assert session.limits.workspace is not None  # a robot profile without one is refused
-        self._frames = FramePublisher(self, robot, {c: cell.cameras[c] for c in cell.cameras}, session.limits.workspace, self._now())
-        objects = session.scene_sample(False).objects if session.scene else {}
-        spec = make_cell_spec(robot, cell, task, cameras, tuple(objects), tuple(session.backend.capabilities))
+        self._frames = FramePublisher(self, robot, {c: cell.cameras[c] for c in cell.cameras}, workspace, self._now())
+        spec = make_cell_spec(robot, cell, task, cameras, facts.objects, facts.capabilities)
         self._spec = self.create_publisher(String, CELL_SPEC_TOPIC, LATCHED)
         self._spec.publish(String(data=cell_spec_to_json(spec, robot)))
         self._tared = self.create_publisher(Header, "tared", SPINE)
         self._subscribe()
-        self._safety.estop(session.estop)
-        self._start()
+        self._latched = self._arm.status.latched
+        self._safety.estop(self._arm.status)
+        if self._session is not None:
+            self._publish_full(self._session)
+        else:
+            self._drain_timer = self.steady_timer(1.0 / s["state_rate"], self._drain)
+            # What it tells is what all others act on. Last here, since threads that are made inherit it.
+            take_priority(s["priority"], below=1)
 
     # -- wiring ------------------------------------------------------------------------------------------------------
 
@@ -90,30 +108,13 @@ class ArmNode(ApprenticeNode):
         self.create_subscription(EstopRequest, "estop/request", self._on_estop, SPINE)
         self.create_service(Trigger, "reset_estop", self._on_reset_estop)
         self.create_service(Trigger, "tare", self._on_tare)
-        if self._session.scene:
+        if self._arm.scene:
             self.create_service(ResetScene, "scene/reset", self._on_reset_scene)
         self.steady_timer(0.1, self._report_status)
         self.steady_timer(1.0, self._report_diagnostics)
 
-    def _start(self) -> None:
-        self._realtime: RealtimeLoop | None = None
-        if self._lockstep:
-            self._publish_full()
-            return
-        self._command: LatestValue[Decision] = LatestValue()
-        self._calls: deque[LoopCall] = deque()
-        self._out: deque[Callable[[], None]] = deque(maxlen=5000)
-        self._cycles = 0
-        self._pending: int | None = None
-        self._scene_every = max(1, round(1.0 / (self.settings["scene_rate"] * self._session.backend.period)))
-        self.steady_timer(1.0 / self.settings["state_rate"], self._drain)
-        self._realtime = RealtimeLoop(
-            self._session.backend.period, self._cycle, self._loop_failed, priority=self.settings["priority"],
-        )
-        self._realtime.start()
-
     def _now(self) -> Any:
-        return to_time(self._session.now_ns())
+        return to_time(self._arm.now_ns())
 
     def _scene_matched(self) -> PublisherEventCallbacks:
         return PublisherEventCallbacks(matched=self._on_scene_matched)
@@ -122,18 +123,18 @@ class ArmNode(ApprenticeNode):
         # A mirror world that joins late needs the description; the next ones carry it too, should the first come too early.
         if info.current_count_change > 0:
             # Realtime: a reader of the newest only may miss some, so two seconds of them.
-            self._describe = 3 if self._lockstep else round(2.0 * self.settings["scene_rate"])
-            if self._lockstep:
-                self._publish_scene()
+            self._describe = 3 if self._session is not None else round(2.0 * self.settings["scene_rate"])
+            if self._session is not None:
+                self._publish_scene(self._session)
 
     def _action_matched(self, info: Any) -> None:
         self._action_publishers = info.current_count
         if self._action_publishers > 1:
             message = f"{self._action_publishers} publishers on action: holding until one is left"
             self.get_logger().error(message)
-            self._safety.event("two_publishers", "gate", "hold", message, self._session.now_ns())
-            if not self._lockstep:
-                self._command.put(Decision(0, "", None, "two_publishers"))
+            self._safety.event("two_publishers", "gate", "hold", message, self._arm.now_ns())
+            if self._link is not None:
+                self._arm.obey(ArmOrder(0, "", "", "", "", None, "two_publishers"))
 
     # -- the tick ----------------------------------------------------------------------------------------------------
 
@@ -153,187 +154,151 @@ class ArmNode(ApprenticeNode):
             return
         if decision.action is not None and self._action_publishers > 1:
             decision = Decision(decision.step_id, decision.episode_id, None, "two_publishers")
-        if not self._lockstep:
-            self._command.put(decision)
-            return
-        start = time.monotonic()
-        self._hand_over(decision)
-        # Published at the end: nobody may act before, and awake they would take the processor from the world.
-        samples: list[ArmSample] = []
-        record = self._session.run_period(self._every, samples.append)
-        self._publish_full(samples)
-        if decision.step_id and record is not None:
-            self._safety.applied(record, self._session.now_ns())
-        self._lockstep_statistics.add((time.monotonic() - start) / self._session.cycles, False)
-
-    def _hand_over(self, decision: Decision) -> None:
         a = decision.action
         if a is None:
-            self._session.loop.hold(decision.step_id, decision.reason, decision.episode_id)
+            order = ArmOrder(decision.step_id, decision.episode_id, "", "", "", None, decision.reason)
         else:
-            fault = self._session.submit(a.step_id, a.episode_id, a.source, a.action_space_hash, a.values)
-            if fault:
-                self._safety.event(
-                    fault, "gate", "hold", f"{a.source}: action space {a.action_space!r} ({a.action_space_hash}) is not one of this arm",
-                    self._session.now_ns(), a.episode_id, a.step_id,
-                )
+            order = ArmOrder(a.step_id, a.episode_id, a.source, a.action_space, a.action_space_hash, a.values)
+        if self._session is not None:
+            self._run_period(self._session, order)
+        else:
+            self._arm.obey(order)
 
-    def _publish_full(self, before: Sequence[ArmSample] = ()) -> None:
+    def _run_period(self, session: ArmSession, order: ArmOrder) -> None:
+        start = time.monotonic()
+        session.obey(order)
+        # Published at the end: nobody may act before, and awake they would take the processor from the world.
+        samples: list[ArmSample] = []
+        record = session.run_period(self._every, samples.append)
+        self._publish_full(session, samples)
+        if order.step_id and record is not None:
+            self._safety.applied(record, session.now_ns())
+        self._statistics.add((time.monotonic() - start) / session.cycles, False)
+
+    def _publish_full(self, session: ArmSession, before: Sequence[ArmSample] = ()) -> None:
         """Everything as it is now, after the samples `before` it; the scene first, since drawing takes longest."""
-        self._state.clock(self._session.now_ns())
-        self._publish_scene()
-        self._newest = sample = self._session.measure(tool=True)
-        for s in (*before, sample):
-            self._state.sample(s)
-        self._publish_events()
-
-    def _publish_scene(self) -> None:
-        if self._session.scene:
-            self._send_scene(self._session.scene_sample(self._description_due()))
-
-    def _description_due(self) -> bool:
-        return self._describe > 0 or self._session.backend.world.version != self._version
-
-    def _send_scene(self, sample: SceneSample) -> None:
-        if sample.description:
-            self._describe, self._version = max(0, self._describe - 1), sample.version
-        self._state.scene(sample)
-
-    def _publish_events(self) -> None:
-        for event in self._session.loop.drain_events():
-            self._safety.loop_event(event, self._session.now_ns())
-
-    # -- pace realtime: the loop's thread ----------------------------------------------------------------------------
-
-    def _cycle(self) -> None:
-        session, now = self._session, self._cycles
-        while self._calls:
-            self._calls.popleft().run()
-        given = self._command.take()
-        if given is not None:
-            self._finish_pending()
-            self._hand_over(given)
-            self._pending = now + session.cycles if given.step_id else None
-        session.cycle()
-        self._cycles = now = now + 1
-        if self._pending is not None and now >= self._pending:
-            self._finish_pending()
-        if now % self._every == 0:
-            sample = session.measure(tool=True)
-            self._newest = sample
-            self._out.append(partial(self._state.sample, sample))
-        if session.scene and now % self._scene_every == 0:
-            scene = session.scene_sample(self._description_due())
-            self._out.append(partial(self._send_scene, scene))
+        self._state.clock(session.now_ns())
+        self._publish_scene(session)
+        for sample in (*before, session.measure(tool=True)):
+            self._publish_sample(sample)
         for event in session.loop.drain_events():
-            self._out.append(partial(self._safety.loop_event, event, session.now_ns()))
+            self._safety.loop_event(LoopEvent(event, session.now_ns()))
 
-    def _finish_pending(self) -> None:
-        if self._pending is not None:
-            self._pending, record = None, self._session.loop.applied()
-            if record is not None:
-                self._out.append(partial(self._safety.applied, record, record.applied))
+    def _publish_scene(self, session: ArmSession) -> None:
+        if session.scene:
+            self._send_scene(session.scene_sample(session.backend.world.version != self._version))
+
+    def _send_scene(self, scene: SceneSample) -> None:
+        """With the description where the scene is new, or somebody may not know it yet."""
+        if scene.description:
+            self._version, self._description = scene.version, scene.description
+        elif self._describe > 0:
+            scene = replace(scene, description=self._description)
+        self._describe = max(0, self._describe - 1)
+        self._state.scene(scene)
+
+    def _publish_sample(self, sample: ArmSample) -> None:
+        self._newest = sample
+        self._state.sample(sample)
+
+    # -- pace realtime: what the loop's process tells ------------------------------------------------------------------
 
     def _drain(self) -> None:
-        while self._out:
-            self._out.popleft()()
-
-    def _loop_failed(self, error: BaseException) -> None:
-        self._session.backend.stop_commanding()
-        self.get_logger().fatal(f"the control loop ended: {type(error).__name__}: {error}")
-        self.request_stop(1)
-
-    def _in_loop(self, function: Callable[[], None]) -> ApprenticeError | None:
-        """Runs `function` where the loop runs, between two cycles, and waits for it; returns the ApprenticeError that it raised.
-
-        Waiting here holds up only what is published; a coroutine that awaits would starve this executor of all else.
-        """
-        call = LoopCall(function)
-        if self._realtime is None:
-            call.run()
-        else:
-            self._calls.append(call)
-            if not call.done.wait(CALL_TIMEOUT):
-                return SafetyError(f"the control loop did not answer within {CALL_TIMEOUT:g} s")
-        return call.error
+        assert self._link is not None
+        try:
+            reports = self._link.reports()
+        except SafetyError as error:
+            self._drain_timer.cancel()
+            self.get_logger().fatal(f"the arm is lost: {error}")
+            self.request_stop(1)
+            return
+        for report in reports:
+            if isinstance(report, ArmSample):
+                self._publish_sample(report)
+            elif isinstance(report, SceneSample):
+                self._send_scene(report)
+            elif isinstance(report, AppliedRecord):
+                self._safety.applied(report, report.applied)
+            elif isinstance(report, LoopEvent):
+                self._safety.loop_event(report)
+        self._tell_estop()
 
     # -- services ----------------------------------------------------------------------------------------------------
 
+    def _tell_estop(self) -> None:
+        """Publishes the latch when it was set or cleared."""
+        status = self._arm.status
+        if status.latched != self._latched:
+            self._latched = status.latched
+            if status.latched:
+                self.get_logger().error(f"emergency stop by {status.estop_by or 'unknown'}: {status.estop_reason}")
+            self._safety.estop(status)
+
     def _on_estop(self, request: EstopRequest) -> None:
-        session, fresh = self._session, not self._session.estop.latched
-        session.request_estop(request.reason, request.requested_by)
-        if fresh:
-            self.get_logger().error(f"emergency stop by {request.requested_by or 'unknown'}: {request.reason}")
-            self._safety.estop(session.estop)
+        self._arm.request_estop(request.reason, request.requested_by)
+        self._tell_estop()
+
+    def _attempt(self, function: Callable[[], Any]) -> tuple[Any, ApprenticeError | None]:
+        """In realtime this waits for the loop, which holds up only what is published; a coroutine would starve the executor of all else."""
+        try:
+            return function(), None
+        except ApprenticeError as error:
+            return None, error
 
     def _on_reset_estop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        error = self._in_loop(self._session.reset_estop)
+        _, error = self._attempt(self._arm.reset_estop)
         response.success, response.message = error is None, str(error or "emergency stop cleared; the arm holds where it is")
-        self._safety.estop(self._session.estop)
+        self._tell_estop()
         return response
 
     def _on_tare(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        error = self._in_loop(self._session.tare)
+        _, error = self._attempt(self._arm.tare)
         response.success, response.message = error is None, str(error or "force sensor zeroed")
         if error is None:
-            header = Header(stamp=self._now(), frame_id=hand(self._session.robot).frame)
+            header = Header(stamp=self._now(), frame_id=hand(self._robot).frame)
             self._tared.publish(header)
         return response
 
     def _on_reset_scene(self, request: ResetScene.Request, response: ResetScene.Response) -> ResetScene.Response:
-        if request.task and request.task != self._session.task.name:
-            response.ok, response.message = False, f"this arm_node runs task {self._session.task.name!r}, not {request.task!r}"
+        if request.task and request.task != self._task:
+            response.ok, response.message = False, f"this arm_node runs task {self._task!r}, not {request.task!r}"
             return response
-        error = self._in_loop(lambda: self._reset_scene(request.initial_state, request.seed))
+        seed = request.seed if request.seed >= 0 else None
+        description, error = self._attempt(lambda: self._arm.reset_scene(request.initial_state, seed))
         response.ok, response.message = error is None, str(error or "")
         if error is None:
-            response.description = self._session.backend.world.description()
-            if self._lockstep:
-                self._publish_full()
+            response.description = description
+            if self._session is not None:
+                self._publish_full(self._session)
         return response
-
-    def _reset_scene(self, initial_state: str, seed: int) -> None:
-        self._session.reset_scene(initial_state, seed if seed >= 0 else None)
-        if self._lockstep:
-            # One period of standing still, so that what follows bears a later stamp than anything before.
-            self._session.loop.hold(0, "scene_reset", "")
-            self._session.run_period(self._session.cycles, lambda _: None)
-        elif self._realtime is not None:
-            self._realtime.rebase()
 
     # -- reports -----------------------------------------------------------------------------------------------------
 
-    def _statistics(self) -> CycleStatistics:
-        return self._lockstep_statistics if self._realtime is None else self._realtime.statistics
-
     def _report_status(self) -> None:
-        session, loop = self._session, self._session.loop
-        self._safety.status(loop, session.estop, self._statistics().summary(), session.now_ns())
+        status = self._arm.status
+        self._safety.status(status, self._statistics.summary(), self._arm.now_ns())
         sample = self._newest
-        if sample is not None and (sample.stamp, loop.state) != self._shown:
+        if sample is not None and (sample.stamp, status.state) != self._shown:
             stamp = to_time(sample.stamp)
             self._frames.update(sample.position, sample.gripper_position, stamp)
-            if loop.state != self._shown[1]:
-                self._frames.publish_markers(stamp, loop.state == "stopped")
-            self._shown = (sample.stamp, loop.state)
+            if status.state != self._shown[1]:
+                self._frames.publish_markers(stamp, status.state == "stopped")
+            self._shown = (sample.stamp, status.state)
 
     def _report_diagnostics(self) -> None:
-        loop, timing = self._session.loop, self._statistics().summary()
-        stopped = loop.state == "stopped"
-        late = not self._lockstep and timing.overrun_fraction > 0.005
-        level = 2 if stopped else 1 if late or self._action_publishers > 1 else 0
-        self.diagnose("arm", level, loop.reason or loop.state, {
-            "state": loop.state, "pace": self.settings["pace"], "publishers": self._action_publishers,
+        status, timing = self._arm.status, self._statistics.summary()
+        late = self._link is not None and timing.overrun_fraction > 0.005
+        level = 2 if status.state == "stopped" else 1 if late or self._action_publishers > 1 else 0
+        self.diagnose("arm", level, status.reason or status.state, {
+            "state": status.state, "pace": self.settings["pace"], "publishers": self._action_publishers,
             "dropped_answers": self._gate.dropped,
             "cycles": timing.cycles, "cycle_median_ms": f"{1e3 * timing.median:.3f}", "cycle_p99_ms": f"{1e3 * timing.p99:.3f}",
             "overruns": timing.overruns, "overrun_fraction": f"{timing.overrun_fraction:.5f}", "skipped": timing.skipped,
-            "scheduling": self._realtime.scheduling if self._realtime else "lockstep",
+            "scheduling": status.scheduling,
         })
 
     def close(self) -> None:
-        if self._realtime is not None:
-            self._realtime.stop()
-        self._session.close()
+        self._arm.close()
 
 
 def main() -> None:

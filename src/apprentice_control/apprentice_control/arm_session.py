@@ -1,4 +1,4 @@
-"""The arm, its loop and its clock in one object, without ROS: what arm_node drives, in either pace."""
+"""The arm, its loop and its clock in one object, without ROS: in arm_node's own process in lockstep, in the loop's in realtime."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from apprentice_control.arm_command import AppliedRecord, ArmCommand
+import numpy as np
+
+from apprentice_control.arm_command import AppliedRecord, ArmCommand, SafetyEvent
 from apprentice_control.arm_loop import ArmLoop
+from apprentice_control.backend import ArmState
 from apprentice_control.estop import EstopLatch
+from apprentice_control.loop_messages import ArmFacts, ArmOrder, ArmStatus
 from apprentice_control.sim_clock import SimClock
 from apprentice_control.state_sample import ArmSample, SceneSample
 from apprentice_core.cell_factory import effective_limits, policy_action_space
@@ -20,6 +24,7 @@ from apprentice_core.errors import SafetyError
 from apprentice_core.plugins import BACKENDS, load_plugin
 from apprentice_core.spaces import ActionSpace, joint_velocity_gripper
 
+ESTOP_FILE = "estop.json"
 ESTOP_QUIET = 1.0
 """s without a further request after which the cause of an emergency stop counts as gone (ours)"""
 
@@ -53,14 +58,17 @@ class ArmSession:
         if self.lockstep and not self.simulated:
             self.backend.close()
             raise SafetyError(f"pace lockstep is refused for backend {cell.backend!r}: an arm of metal does not wait; use pace:=realtime")
-        self.estop = EstopLatch(folder / "estop.json")
+        self.estop = EstopLatch(folder / ESTOP_FILE)
         self.limits = effective_limits(robot, cell, task)
         period = cell.timing.control_period
-        self.loop = ArmLoop(robot, self.limits, self.backend, period, cell.timing.action_delay, self.estop)
+        self.loop = ArmLoop(
+            robot, self.limits, self.backend, period, cell.timing.action_delay, self.estop, sliced=not self.lockstep
+        )
         self.cycles = round(period / self.backend.period)
         self._step_ns = round(self.backend.period * 1e9)
         self._clock = SimClock(folder / "clock") if self.lockstep else None
         self.last_request = float("-inf")
+        self.scheduling = pace
         spaces = (policy_action_space(self.limits), joint_velocity_gripper(robot.arm_joints))
         self.spaces: dict[str, ActionSpace] = {s.hash: s for s in spaces}
         if not self.estop.latched:
@@ -70,11 +78,36 @@ class ArmSession:
     def scene(self) -> bool:
         return "scene" in self.backend.capabilities
 
+    @property
+    def facts(self) -> ArmFacts:
+        objects = tuple(self.backend.world.objects()) if self.scene else ()
+        return ArmFacts(tuple(self.backend.capabilities), objects, self.backend.period)
+
+    @property
+    def status(self) -> ArmStatus:
+        loop, counters, estop = self.loop, self.loop.counters, self.estop
+        return ArmStatus(
+            loop.state, loop.reason, counters.clamps, counters.holds, counters.stops, estop.latched, estop.reason, estop.requested_by,
+            estop.stamp, self.scheduling,
+        )
+
     def now_ns(self) -> int:
         """Node time: sim time in lockstep, wall time otherwise."""
         return self._clock.now_ns if self._clock is not None else time.time_ns()
 
     # -- commands ----------------------------------------------------------------------------------------------------
+
+    def obey(self, order: ArmOrder) -> None:
+        """Hands an answer or a hold to the loop; an answer in a space that is not this arm's becomes a hold and an event."""
+        if order.values is None:
+            self.loop.hold(order.step_id, order.reason, order.episode_id)
+            return
+        fault = self.submit(order.step_id, order.episode_id, order.source, order.space_hash, order.values)
+        if fault:
+            message = f"{order.source}: action space {order.space!r} ({order.space_hash}) is not one of this arm"
+            self.loop.outbox.put(
+                SafetyEvent(fault, "gate", "hold", order.step_id, order.episode_id, self.loop.measured_stamp, message=message)
+            )
 
     def submit(self, step_id: int, episode_id: str, source: str, space_hash: str, values: Any) -> str:
         """Hands an answer to the loop; '' or why it is held instead."""
@@ -87,7 +120,7 @@ class ArmSession:
 
     def request_estop(self, reason: str, requested_by: str) -> None:
         self.last_request = time.monotonic()
-        self.estop.latch(reason, requested_by)
+        self.estop.latch(reason, requested_by, self.loop.stop)
 
     def reset_estop(self) -> None:
         """SafetyError while somebody still asks for the stop, or a contact force is still beyond the hard limit."""
@@ -106,9 +139,14 @@ class ArmSession:
         if not self.loop.tare():
             raise SafetyError("cannot tare: the arm moves, or no wrench was measured yet")
 
-    def reset_scene(self, initial_state: str, seed: int | None) -> None:
-        """Simulation: places the objects; the arm stays where it is. ApprenticeError for an unknown start."""
+    def reset_scene(self, initial_state: str, seed: int | None) -> str:
+        """Simulation: places the objects; the arm stays where it is. Returns the description; ApprenticeError for an unknown start."""
         self.backend.world.reset_scene(initial_state, seed)
+        if self.lockstep:
+            # One period of standing still, so that what follows bears a later stamp than anything before.
+            self.loop.hold(0, "scene_reset", "")
+            self.run_period(self.cycles, lambda _: None)
+        return str(self.backend.world.description())
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -134,12 +172,17 @@ class ArmSession:
     def measure(self, tool: bool) -> ArmSample:
         """The state now, freshly read; with the pose and twist of the tool where asked for."""
         s = self.backend.read()
-        pose = twist = None
-        if tool:
-            pose, twist = self.loop.tool_at(s.position, s.velocity)
+        pose, twist = self.loop.kinematics.tool(s.position, s.velocity) if tool else (None, None)
+        return self._sample(self.now_ns(), s, pose, twist)
+
+    def seen(self, stamp: int) -> ArmSample:
+        """The state as the last cycle, begun at `stamp`, has read it, without the tool; read afresh where it did not (stopped)."""
+        return self._sample(stamp, self.loop.raw or self.backend.read(), None, None)
+
+    @staticmethod
+    def _sample(stamp: int, s: ArmState, pose: np.ndarray | None, twist: np.ndarray | None) -> ArmSample:
         return ArmSample(
-            self.now_ns(), s.position, s.velocity, s.effort, s.gripper_position, s.gripper_velocity, s.gripper_effort, s.wrench,
-            pose, twist,
+            stamp, s.position, s.velocity, s.effort, s.gripper_position, s.gripper_velocity, s.gripper_effort, s.wrench, pose, twist
         )
 
     def scene_sample(self, described: bool) -> SceneSample:

@@ -8,6 +8,7 @@ import numpy as np
 import pinocchio as pin
 
 from apprentice_control.kinematics import Kinematics
+from apprentice_control.slices import Slices, finish
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class DifferentialIK:
 
     def solve(self, q: np.ndarray, position: np.ndarray, rotation: np.ndarray, dt: float) -> IkResult:
         """Joint target [n] within the position limits for `position` [3] and `rotation` [3, 3], searched from `q`; `dt`: s it has."""
+        return finish(self.slices(q, position, rotation, dt))
+
+    def slices(self, q: np.ndarray, position: np.ndarray, rotation: np.ndarray, dt: float) -> Slices[IkResult]:
+        """`solve` that may pause after each iteration."""
         solution = np.minimum(np.maximum(q, self.lower), self.upper)
         error = self._error(solution, position, rotation)
         drift: np.ndarray | None = self.posture_rate * dt * (self.posture - solution)
@@ -86,5 +91,6 @@ class DifferentialIK:
             error = self._error(solution, position, rotation)
             if float(np.max(np.abs(error))) < self.tolerance:
                 break
+            yield
         at_limit = bool(((solution <= self.lower) | (solution >= self.upper)).any())
         return IkResult(solution, float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:])), at_limit)

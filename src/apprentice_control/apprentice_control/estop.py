@@ -35,12 +35,16 @@ class EstopLatch:
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.reason = f"latch file {self.path} cannot be read ({error})"
 
-    def latch(self, reason: str, requested_by: str = "") -> None:
-        """Sets the latch, in memory first: a full disk must not keep the arm moving. The first reason stands."""
+    def latch(self, reason: str, requested_by: str = "", at_once: Callable[[], None] = lambda: None) -> None:
+        """Sets the latch, in memory first, and calls `at_once`: a slow or full disk must not keep the arm moving.
+
+        The first reason stands.
+        """
         if self.latched:
             return
         self.latched = True
         self.reason, self.requested_by, self.stamp = reason, requested_by, time.time()
+        at_once()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         staging = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with staging.open("w", encoding="utf-8") as file:

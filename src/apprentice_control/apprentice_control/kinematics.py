@@ -164,6 +164,11 @@ class Kinematics:
             jacobian = np.vstack([rotation @ jacobian[:3], rotation @ jacobian[3:]])
         return jacobian
 
+    def tool(self, q: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tool pose [7] (xyz, quaternion xyzw) and twist [6] for joint positions and velocities [n]."""
+        pose = self.forward(q)
+        return np.concatenate([pose.position, pose.quaternion]), self.jacobian(q) @ velocity
+
     def gravity(self, q: np.ndarray) -> np.ndarray:
         """Joint torques [n] that hold the arm against gravity (the base's z up), N m. The array is reused by the next call."""
         return pin.computeGeneralizedGravity(self.model, self.data, q)

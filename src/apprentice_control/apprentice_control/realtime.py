@@ -1,55 +1,20 @@
-"""A periodic thread with absolute deadlines, its timing statistics, and one-slot cells between it and the rest of a process."""
+"""A periodic loop with absolute deadlines, and its timing statistics."""
 
 from __future__ import annotations
 
 import gc
 import os
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import NoReturn, Protocol
 
 import numpy as np
 
-from apprentice_core.errors import ApprenticeError, SafetyError
+from apprentice_core.errors import SafetyError
 
 AUTO_PRIORITY, DEFAULT_PRIORITY = -1, 60
 """ours: above all that a desktop runs and a real-time kernel's interrupt threads (50)"""
-T = TypeVar("T")
-
-
-class LatestValue(Generic[T]):
-    """One slot: a writer replaces, a reader takes. Never blocks; a value that is overwritten unread is lost on purpose."""
-
-    def __init__(self) -> None:
-        self._value: T | None = None
-
-    def put(self, value: T) -> None:
-        self._value = value
-
-    def take(self) -> T | None:
-        """The newest value, once; None when there is nothing new. One reader only."""
-        value, self._value = self._value, None
-        return value
-
-
-class LoopCall:
-    """Work that one thread asks of another: `done` is set once `run` has run; an ApprenticeError is kept in `error`."""
-
-    def __init__(self, function: Callable[[], None]):
-        self._function = function
-        self.done = threading.Event()
-        self.error: ApprenticeError | None = None
-
-    def run(self) -> None:
-        try:
-            self._function()
-        except ApprenticeError as error:
-            self.error = error
-        finally:
-            self.done.set()
 
 
 @dataclass(frozen=True)
@@ -62,6 +27,14 @@ class LoopTiming:
     overrun_fraction: float
     overruns: int
     skipped: int
+
+
+class CycleSink(Protocol):
+    """Where the loop writes down its cycles; `skipped` counts periods since the start."""
+
+    skipped: int
+
+    def add(self, duration: float, late: bool) -> None: ...
 
 
 class CycleStatistics:
@@ -88,92 +61,75 @@ class CycleStatistics:
         return LoopTiming(self.cycles, float(median), float(p99), float(self._late[:n].mean()), self.overruns, self.skipped)
 
 
+def take_priority(priority: int, below: int = 0) -> str:
+    """Runs the calling thread under SCHED_FIFO at `priority` less `below`; returns what it runs under.
+
+    AUTO_PRIORITY takes one where the system permits it, 0 leaves the system's scheduling. SafetyError where a priority that was
+    asked for is not permitted.
+    """
+    level = max(1, (DEFAULT_PRIORITY if priority == AUTO_PRIORITY else priority) - below)
+    if priority:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(level))
+            return f"SCHED_FIFO {level}"
+        except OSError as error:
+            if priority != AUTO_PRIORITY:
+                raise SafetyError(
+                    f"SCHED_FIFO priority {level} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
+                ) from error
+    return "the system's"
+
+
 class RealtimeLoop:
-    """Calls `body` every `period` seconds by absolute deadlines of the steady clock.
+    """Calls `body` every `period` seconds by absolute deadlines of the steady clock, in the thread that calls `run`.
 
     A late cycle is followed at once by the next ones, up to `catch_up` of them, so that a short stall costs no time of the
-    body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. An exception in the body ends
-    the loop and is handed to `on_error` (the arm must not go on half-controlled). `priority`: SCHED_FIFO priority of the
-    thread, and one below it for the process's main thread until `stop`; AUTO_PRIORITY takes one where the system permits it, 0
-    leaves the system's scheduling. SafetyError, through `on_error`, where a priority that was asked for is not permitted.
+    body's own clock; a longer stall moves the schedule and counts the missed periods as skipped. What the body raises ends
+    the loop and comes out of `run` (the arm must not go on half-controlled). `priority`: see `take_priority`.
     """
 
     def __init__(
-        self, period: float, body: Callable[[], None], on_error: Callable[[BaseException], None], catch_up: int = 10,
-        priority: int = 0,
+        self, period: float, body: Callable[[], None], cycles: CycleSink | None = None, catch_up: int = 10, priority: int = 0,
     ):
         self.period_ns = round(period * 1e9)
-        self._priority = priority
-        self._body, self._on_error, self._catch_up = body, on_error, catch_up
-        self.statistics = CycleStatistics()
-        self.scheduling = "the system's"
-        """once started: what the thread runs under"""
-        self._stop = threading.Event()
-        self._rebase = self._raised = False
-        self._thread = threading.Thread(target=self._run, name="realtime-loop", daemon=True)
+        self._priority, self._body, self._catch_up = priority, body, catch_up
+        self.cycles: CycleSink = CycleStatistics() if cycles is None else cycles
+        self.scheduling = ""
+        """once prepared: what the thread runs under"""
+        self._rebase = False
 
-    def start(self) -> None:
-        # The default of 5 ms would let another thread keep the interpreter for five of our periods.
-        sys.setswitchinterval(1e-4)
-        # What is there by now stays: a full collection that walks it would hold the loop up for many periods.
+    def prepare(self) -> None:
+        """Before `run`, in its thread: the priority, and no full garbage collections of what is there by now.
+
+        SafetyError where a priority that was asked for is not permitted.
+        """
+        # A full collection that walks all of it would hold the loop up for many periods.
         gc.collect()
         gc.freeze()
-        self._thread.start()
-
-    def stop(self, timeout: float = 2.0) -> None:
-        """Ends after the cycle in progress; safe to call twice, or before start."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        if self._raised:
-            os.sched_setscheduler(os.getpid(), os.SCHED_OTHER, os.sched_param(0))
-            self._raised = False
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+        self.scheduling = take_priority(self._priority)
 
     def rebase(self) -> None:
         """Called from the body after work that is known to take long: the schedule starts anew, nothing counts as late."""
         self._rebase = True
 
-    def _schedule(self) -> None:
-        """The thread, and just below it the main thread: who holds the interpreter while the loop waits for it must get to run."""
-        priority = DEFAULT_PRIORITY if self._priority == AUTO_PRIORITY else self._priority
-        if not priority:
-            return
-        try:
-            for thread, level in ((threading.get_native_id(), priority), (os.getpid(), max(1, priority - 1))):
-                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(level))
-        except OSError as error:
-            if self._priority == AUTO_PRIORITY:
-                return
-            raise SafetyError(
-                f"SCHED_FIFO priority {priority} is not permitted ({error.strerror}): raise rtprio in /etc/security/limits.conf"
-            ) from error
-        self.scheduling, self._raised = f"SCHED_FIFO {priority}", True
-
-    def _run(self) -> None:
+    def run(self) -> NoReturn:
+        """Until the body raises."""
         clock, period = time.monotonic_ns, self.period_ns
-        try:
-            self._schedule()
-            deadline = clock()
-            while not self._stop.is_set():
-                start = clock()
-                self._body()
-                end = clock()
-                deadline += period
-                if self._rebase:
-                    self._rebase, deadline = False, end
-                    continue
-                late = end > deadline
-                self.statistics.add((end - start) * 1e-9, late)
-                if late:
-                    missed = (end - deadline) // period
-                    if missed > self._catch_up:
-                        self.statistics.skipped += missed
-                        deadline += missed * period
-                else:
-                    time.sleep((deadline - end) * 1e-9)
-        except BaseException as error:  # noqa: BLE001 - whatever ends the loop must stop the arm
-            self._on_error(error)
+        deadline = clock()
+        while True:
+            start = clock()
+            self._body()
+            end = clock()
+            deadline += period
+            if self._rebase:
+                self._rebase, deadline = False, end
+                continue
+            late = end > deadline
+            self.cycles.add((end - start) * 1e-9, late)
+            if late:
+                missed = (end - deadline) // period
+                if missed > self._catch_up:
+                    self.cycles.skipped += missed
+                    deadline += missed * period
+            else:
+                time.sleep((deadline - end) * 1e-9)

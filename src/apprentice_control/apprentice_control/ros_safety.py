@@ -9,9 +9,7 @@ import numpy as np
 from rclpy.node import Node
 
 from apprentice_control.arm_command import AppliedRecord
-from apprentice_control.arm_command import SafetyEvent as LoopEvent
-from apprentice_control.arm_loop import ArmLoop
-from apprentice_control.estop import EstopLatch
+from apprentice_control.loop_messages import ArmStatus, LoopEvent
 from apprentice_control.realtime import LoopTiming
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
@@ -44,8 +42,9 @@ class SafetyPublisher:
         m.header.stamp = to_time(stamp)
         self._applied.publish(m)
 
-    def loop_event(self, e: LoopEvent, stamp: int) -> None:
-        self.event(e.code, e.stage, e.outcome, e.message, stamp, e.episode_id, e.step_id, e.before, e.after)
+    def loop_event(self, told: LoopEvent) -> None:
+        e = told.event
+        self.event(e.code, e.stage, e.outcome, e.message, told.stamp, e.episode_id, e.step_id, e.before, e.after)
 
     def event(
         self, code: str, stage: str, outcome: str, message: str, stamp: int, episode_id: str = "", step_id: int = 0,
@@ -58,16 +57,15 @@ class SafetyPublisher:
         m.header.stamp = to_time(stamp)
         self._event.publish(m)
 
-    def status(self, loop: ArmLoop, estop: EstopLatch, timing: LoopTiming, stamp: int) -> None:
+    def status(self, s: ArmStatus, timing: LoopTiming, stamp: int) -> None:
         m = SafetyStatus(
-            state=loop.state, reason=loop.reason, estop=estop.latched, clamps=loop.counters.clamps, holds=loop.counters.holds,
-            stops=loop.counters.stops,
+            state=s.state, reason=s.reason, estop=s.latched, clamps=s.clamps, holds=s.holds, stops=s.stops,
             loop_median=timing.median, loop_p99=timing.p99, overrun_fraction=timing.overrun_fraction,
         )
         m.header.stamp = to_time(stamp)
         self._status.publish(m)
 
-    def estop(self, latch: EstopLatch) -> None:
+    def estop(self, s: ArmStatus) -> None:
         self._estop.publish(EstopState(
-            stamp=to_time(time.time_ns()), latched=latch.latched, reason=latch.reason, requested_by=latch.requested_by,
+            stamp=to_time(time.time_ns()), latched=s.latched, reason=s.estop_reason, requested_by=s.estop_by,
         ))

@@ -14,6 +14,7 @@ import pinocchio as pin
 
 from apprentice_control.differential_ik import DifferentialIK, velocity_scale
 from apprentice_control.kinematics import ToolPose
+from apprentice_control.slices import Slices
 from apprentice_core.config import Box
 from apprentice_core.spaces import ActionSpace
 
@@ -214,9 +215,9 @@ class JointLimiter:
         self.ik, self.velocity, self.tool_bound, self.tolerance = ik, velocity, tool_bound, tolerance
         self.box, self.rotation = box, rotation
 
-    def solve(self, motion: Motion, seed: np.ndarray) -> tuple[np.ndarray, StageRecord]:
+    def solve(self, motion: Motion, seed: np.ndarray) -> Slices[tuple[np.ndarray, StageRecord]]:
         """Joint target [n] of the motion, searched from `seed`; the record says how far the arm falls short of it."""
-        result = self.ik.solve(seed, motion.target_position(), motion.target_rotation(), motion.period)
+        result = yield from self.ik.slices(seed, motion.target_position(), motion.target_rotation(), motion.period)
         short = max(result.position_error, result.rotation_error) > self.tolerance
         where = " at a joint's position limit" if result.at_limit else ""
         reason = f"{result.position_error * 1000:.1f} mm and {result.rotation_error:.3f} rad short{where}" if short else ""

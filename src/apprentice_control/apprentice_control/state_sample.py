@@ -1,4 +1,4 @@
-"""What arm_node measures and publishes, as plain data."""
+"""What the control loop measures and arm_node publishes, as plain data."""
 
 from __future__ import annotations
 

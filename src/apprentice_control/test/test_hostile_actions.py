@@ -53,7 +53,7 @@ class Watch:
     def cycle(self):
         rig, q = self.rig, self.rig.loop.setpoint.position
         assert (q >= self.low).all() and (q <= self.high).all()
-        assert (np.abs(q - self.last) <= self.velocity * CYCLE).all()
+        assert (np.abs(q - self.last) <= self.velocity * rig.arm.period).all()
         self.last[:] = q
         self.pose()
         if self.torque:
@@ -68,6 +68,23 @@ class Watch:
         pose = self.rig.loop.kinematics.forward(self.rig.loop.setpoint.position)
         assert (pose.position >= self.box_low).all() and (pose.position <= self.box_high).all(), pose.position
         assert (np.abs(pin.log3(pose.rotation @ self.home.T)) <= self.rotation).all()
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_hostile_actions_at_any_moment_of_a_sliced_plan_stay_within_the_profile(robot):
+    """As at pace realtime: an answer comes while the last move goes on, and its plan is made meanwhile."""
+    rig = Rig(robot, cycle=CYCLE / 20, sliced=True)
+    rig.weigh, rig.arm.wrench, rig.loop.wrench_filter.config = lambda: None, np.zeros(6), WrenchConfig(stuck_samples=10**9)
+    watch, rng = Watch(rig), np.random.default_rng(4)
+    spaces = [cartesian_velocity_gripper(3.0, 20.0), joint_velocity_gripper(rig.profile.arm_joints, 50.0)]
+    caught = 0
+    for i in range(600):
+        if i % 10 == 0:
+            space = spaces[rng.integers(len(spaces))]
+        rig.submit(hostile(rng, space.size), space)
+        rig.run(int(rng.integers(4, 25)), watch.cycle)
+        caught += rig.loop.planning or rig.loop.setpoint.moving
+    assert caught > 200 and rig.loop.counters.clamps > 200
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
