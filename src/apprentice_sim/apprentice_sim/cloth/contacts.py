@@ -16,6 +16,9 @@ JUMP = 0.02
 NUDGE = 1e-5
 """a box that moves by less in one step wakes no cloth, m (ours)"""
 
+OPPOSITE = -0.8
+"""cosine between the normals of two contacts that pinch a point (ours)"""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -118,23 +121,26 @@ class Boxes:
         turn = self.rotation[box]
         way = np.einsum("cij,cj->ci", turn - self.old_rotation[box], local) + (self.centre - self.old_centre)[box]
         normal = np.einsum("cij,cj->ci", turn, normal)
-        return Contacts(point, normal, depth, way, self.friction[box], _shares(point, normal))
+        return Contacts(point, normal, depth, way, self.friction[box], *_along(point, normal))
 
 
-def _shares(point: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """1 for the only contact of a point or one across its others; less where contacts push along the same line."""
-    share = np.ones(len(point))
+def _along(point: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(share [C], pinched [C]). Share: 1 for the only contact of a point or one across its others, less where contacts push along the same
+    line. Pinched: another contact pushes the same point the other way."""
+    share, pinched = np.ones(len(point)), np.zeros(len(point), dtype=bool)
     several = np.flatnonzero(np.bincount(point)[point] > 1)
     if len(several):
         p, n = point[several], normal[several]
-        share[several] = 1.0 / (np.abs(n @ n.T) * (p[:, None] == p)).sum(axis=1)
-    return share
+        along = (n @ n.T) * (p[:, None] == p)
+        share[several] = 1.0 / np.abs(along).sum(axis=1)
+        pinched[several] = along.min(axis=1) < OPPOSITE
+    return share, pinched
 
 
 @dataclass(frozen=True)
 class Contacts:
     """C contacts: index of the point [C], outward unit normal of the box [C, 3], depth [C] (m), way of the box there in this step [C, 3],
-    friction [C], and which part of its point's correction is this contact's [C]."""
+    friction [C], which part of its point's correction is this contact's [C], and whether the point is pinched between two boxes [C]."""
 
     point: np.ndarray
     normal: np.ndarray
@@ -142,6 +148,7 @@ class Contacts:
     way: np.ndarray
     friction: np.ndarray
     share: np.ndarray
+    pinched: np.ndarray
 
     def _add(self, array: np.ndarray, values: np.ndarray) -> np.ndarray:
         values *= self.share[:, None]
@@ -152,13 +159,16 @@ class Contacts:
         """Moves points [N, 3] out of the boxes; the correction of each contact [C, 3]. Opposite sides of a pinch meet half way."""
         return self._add(points, self.normal * self.depth[:, None])
 
-    def rub(self, points: np.ndarray, before: np.ndarray) -> np.ndarray:
+    def rub(self, points: np.ndarray, before: np.ndarray, grip: float = 0.0) -> np.ndarray:
         """Coulomb friction against the depth, which stands for the normal force: a point keeps to the box's surface while the way that it
-        slipped since `before` is less than friction times depth. The correction of each contact [C, 3]."""
+        slipped since `before` is less than friction times depth. Where points are pinched the normal force is not the cloth's but the
+        fingers': they share `grip`, that force as a depth, m. The correction of each contact [C, 3]."""
+        pinched = np.count_nonzero(self.pinched)
+        press = np.maximum(self.depth, self.pinched * (2.0 * grip / pinched)) if pinched else self.depth
         slip = points[self.point] - before[self.point] - self.way
         slip -= self.normal * np.einsum("ci,ci->c", slip, self.normal)[:, None]
         length = np.sqrt(np.einsum("ci,ci->c", slip, slip))
-        slip *= -np.minimum(1.0, self.friction * self.depth / np.maximum(length, 1e-12))[:, None]
+        slip *= -np.minimum(1.0, self.friction * press / np.maximum(length, 1e-12))[:, None]
         return self._add(points, slip)
 
     def rest(self, velocity: np.ndarray, period: float) -> None:

@@ -81,11 +81,12 @@ class ClothState:
 
 
 class ClothDynamics:
-    """`rate`: steps a second."""
+    """`rate`: steps a second; `grip`: with what force the fingers press on what they pinch, N."""
 
-    def __init__(self, cloth: Cloth, rate: float = 500.0):
+    def __init__(self, cloth: Cloth, rate: float = 500.0, grip: float = 0.0):
         self.cloth, self.rate, self.period = cloth, rate, 1.0 / rate
         self.vertex_mass = cloth.mass / cloth.n**2
+        self._grip = grip * self.period**2 / self.vertex_mass
         self.position = np.array(cloth.vertices, dtype=np.float64).reshape(-1, 3)
         if len(self.position) != cloth.n**2:
             raise ValueError(f"{cloth.name}: {len(self.position)} vertices, a square of {cloth.n} x {cloth.n} has {cloth.n**2}")
@@ -170,7 +171,7 @@ class ClothDynamics:
             stood.push(x)
             stood.rub(x, before)
         if held is not None:
-            moved += held.rub(x, before).sum(axis=0)
+            moved += held.rub(x, before, self._grip).sum(axis=0)
         np.subtract(x, before, out=v)
         v *= self.rate
         for contacts in (held, stood):

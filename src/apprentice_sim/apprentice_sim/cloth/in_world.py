@@ -41,7 +41,7 @@ class WorldCloth:
     def __init__(self, world: World, cloth: Cloth):
         self.world, self.cloth = world, cloth
         self.every = max(1, round(world.rate / RATE))
-        self.dynamics = ClothDynamics(cloth, world.rate / self.every)
+        self.dynamics = ClothDynamics(cloth, world.rate / self.every, world.profile.gripper.force)
         self._phase, self._pull = 0, np.zeros(3)
         parts = [(body, part) for body in world.bodies if body.collides for part in body.parts]
         self._bodies = Boxes([box_of_part(part, body.friction) for body, part in parts])
