@@ -18,8 +18,8 @@ from apprentice_workflows.demo.cell_process import CellProcess, answering_cell
 from apprentice_workflows.episodes import Tally, finished, ref_of, run_episodes
 
 NAMESPACE = "cell"
-WATCHER, WATCHER_TASK = "random_watcher", "random_watcher"
-EXPERTS = {"lift": "lift_expert", "stack": "stack_expert", "pick_place": "pick_place_expert"}
+WATCHER = "random_watcher"
+EXPERTS = {"lift": "lift_expert", "stack": "stack_expert", "pick_place": "pick_place_expert", "cloth": "cloth_expert"}
 """a task's rule to the script that plays its operator"""
 NOISE_CORRELATION = 0.5
 """of the operator's noise over one step (ours)"""
