@@ -97,13 +97,18 @@ class Boxes:
         boxes = np.flatnonzero((gap < radius).all(axis=1))
         if not len(boxes):
             return None
-        local = (points - self.centre[boxes, None]) @ self.rotation[boxes]
+        # Most points are far above or below all of them.
+        z, reach = points[:, 2], self._reach[boxes, 2] + radius
+        lowest, highest = (self.centre[boxes, 2] - reach).min(), (self.centre[boxes, 2] + reach).max()
+        near = np.flatnonzero((z > lowest) & (z < highest))
+        local = (points[near] - self.centre[boxes, None]) @ self.rotation[boxes]
         half = self.half[boxes, None]
-        out = local - np.clip(local, -half, half)
+        out = local - np.minimum(np.maximum(local, -half), half)
         row, point = np.nonzero(np.einsum("bni,bni->bn", out, out) < radius * radius)
         if not len(row):
             return None
         local, normal, half = local[row, point], out[row, point], self.half[boxes[row]]
+        point = near[point]
         distance = np.sqrt(np.einsum("ci,ci->c", normal, normal))
         depth = radius - distance
         inside = np.flatnonzero(distance < 1e-9)

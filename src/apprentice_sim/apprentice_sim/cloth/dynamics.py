@@ -80,6 +80,26 @@ class ClothState:
     still: int
 
 
+class _Links:
+    """Distances that are kept between the vertices of two views [3, K, L] of the grid; `share`: of the error, what one end takes."""
+
+    def __init__(self, first: np.ndarray, second: np.ndarray, rest: float, share: float):
+        self.first, self.second, self._rest, self._share = first, second, rest * rest, share
+        self._d, self._part = np.empty(first.shape), np.empty(first.shape[1:])
+
+    def pull(self) -> None:
+        """(length - rest) / length to first order in the error: 1 - 2 rest^2 / (length^2 + rest^2); no root, and no division by zero."""
+        d, part = self._d, self._part
+        np.subtract(self.second, self.first, out=d)
+        np.einsum("akl,akl->kl", d, d, out=part)
+        part += self._rest
+        np.divide(-2.0 * self._share * self._rest, part, out=part)
+        part += self._share
+        d *= part
+        self.first += d
+        self.second -= d
+
+
 class ClothDynamics:
     """`rate`: steps a second; `grip`: with what force the fingers press on what they pinch, N."""
 
@@ -87,34 +107,35 @@ class ClothDynamics:
         self.cloth, self.rate, self.period = cloth, rate, 1.0 / rate
         self.vertex_mass = cloth.mass / cloth.n**2
         self._grip = grip * self.period**2 / self.vertex_mass
-        self.position = np.array(cloth.vertices, dtype=np.float64).reshape(-1, 3)
-        if len(self.position) != cloth.n**2:
-            raise ValueError(f"{cloth.name}: {len(self.position)} vertices, a square of {cloth.n} x {cloth.n} has {cloth.n**2}")
-        self.velocity = np.zeros_like(self.position)
+        vertices = np.array(cloth.vertices, dtype=np.float64).reshape(-1, 3)
+        if len(vertices) != cloth.n**2:
+            raise ValueError(f"{cloth.name}: {len(vertices)} vertices, a square of {cloth.n} x {cloth.n} has {cloth.n**2}")
+        # Each axis by itself, so that numpy's inner loops are long; `position` [n n, 3] is a view of it.
+        self._axes = np.array(vertices.T, order="C")
+        self.position = self._axes.T
+        self.velocity = np.zeros((3, cloth.n**2)).T
+        self._before = np.zeros((3, cloth.n**2)).T
         self._steps, self._still = 0, 0
         self._pairs = np.empty((0, 2), dtype=np.intp)
         self._radius = cloth.thickness / 2
+        self._links = self._colours()
+
+    def _colours(self) -> list[_Links]:
+        """The constraints of a step in their order. No vertex is in two of one colour, but where an end takes less than its share."""
+        n, a = self.cloth.n, self.cloth.spacing
+        grid = self._axes.reshape(3, n, n)
         stiff = self.vertex_mass / self.period**2
-        a, diagonal = cloth.spacing, cloth.spacing * np.sqrt(2.0)
-        n = cloth.n
-        all_but_last, all_but_first = slice(0, n - 1), slice(1, n)
-        following = [(slice(0, n - 1, 2), slice(1, n, 2)), (slice(1, n - 1, 2), slice(2, n, 2))]
-        every, share = slice(None), 0.5
-        # One entry a colour: (slices of the first ends, of the second ends, rest length, share of the error that one end takes).
-        self._constraints: list[tuple[Any, Any, float, float]] = []
-        for first, second in following:
-            self._constraints += [((first, every), (second, every), a, share), ((every, first), (every, second), a, share)]
-        stretch = list(self._constraints)
-        soft = 1.0 / (2.0 + SHEAR_COMPLIANCE * stiff)
-        for first, second in following:
-            for a_side, b_side in ((all_but_last, all_but_first), (all_but_first, all_but_last)):
-                self._constraints.append(((first, a_side), (second, b_side), diagonal, soft))
-        # Bending is soft enough for one pass in which each vertex takes part twice.
-        soft = 0.5 / (2.0 + BEND_COMPLIANCE * stiff)
+        pairs = [(slice(0, n - 1, 2), slice(1, n, 2)), (slice(1, n - 1, 2), slice(2, n, 2))]
+        stretch = [link for i, j in pairs for link in (_Links(grid[:, i], grid[:, j], a, 0.5), _Links(grid[:, :, i], grid[:, :, j], a, 0.5))]
+        # Shear and bending are soft enough for passes in which a vertex takes part twice.
+        near, far = slice(0, n - 1), slice(1, n)
+        soft, diagonal = 0.5 / (1.0 + 0.5 * SHEAR_COMPLIANCE * stiff) / 2, a * np.sqrt(2.0)
+        shear = [_Links(grid[:, near, i], grid[:, far, j], diagonal, soft) for i, j in ((near, far), (far, near))]
         near, far = slice(0, n - 2), slice(2, n)
-        self._constraints += [((near, every), (far, every), 2 * a, soft), ((every, near), (every, far), 2 * a, soft)]
+        soft = 0.5 / (2.0 + BEND_COMPLIANCE * stiff)
+        bend = [_Links(grid[:, near], grid[:, far], 2 * a, soft), _Links(grid[:, :, near], grid[:, :, far], 2 * a, soft)]
         # Stretch once more and last: a few vertices between the fingers carry all the others.
-        self._constraints += stretch[::-1]
+        return [*stretch, *shear, *bend, *stretch[::-1]]
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -122,7 +143,7 @@ class ClothDynamics:
         return ClothState(self.position.copy(), self.velocity.copy(), self._pairs.copy(), self._steps, self._still)
 
     def restore(self, state: ClothState) -> None:
-        self.position, self.velocity, self._pairs = state.position.copy(), state.velocity.copy(), state.pairs.copy()
+        self.position[:], self.velocity[:], self._pairs = state.position, state.velocity, state.pairs.copy()
         self._steps, self._still = state.steps, state.still
 
     @property
@@ -143,8 +164,9 @@ class ClothDynamics:
     def step(self, fixed: Boxes, tool: Boxes, pinned: tuple[int, np.ndarray] | None = None) -> np.ndarray | None:
         """One step of `period` among boxes that stand (or move on whatever the cloth does) and those of the gripper; the force on the
         gripper [3], N; None where it is not touched. `pinned`: a vertex that is held at a place."""
-        x, before = self.position, self.position.copy()
-        low, high = x.min(axis=0), x.max(axis=0)
+        x, before = self.position, self._before
+        before[:] = x
+        low, high = self._extent()
         margin = self._radius + FASTEST * self.period
         if self.asleep and pinned is None:
             if not fixed.moved and tool.touch(x, low, high, margin) is None:
@@ -155,16 +177,17 @@ class ClothDynamics:
         v *= 1.0 - DRAG * self.period
         np.clip(v, -FASTEST, FASTEST, out=v)
         x += v * self.period
-        self._constrain(x.reshape(self.cloth.n, self.cloth.n, 3))
+        for links in self._links:
+            links.pull()
         self._part_layers(x, before)
         if pinned is not None:
             x[pinned[0]] = pinned[1]
-        low, high = x.min(axis=0), x.max(axis=0)
+        low, high = self._extent()
         held = tool.touch(x, low, high, self._radius)
         moved = None
         if held is not None:
             moved = held.push(x).sum(axis=0)
-            low, high = x.min(axis=0), x.max(axis=0)
+            low, high = self._extent()
         stood = fixed.touch(x, low, high, self._radius)
         # What stands is not moved by a finger that presses a vertex on it; of the two surfaces the finger's is the rougher and rubs last.
         if stood is not None:
@@ -183,14 +206,8 @@ class ClothDynamics:
             v[:] = 0.0
         return None if moved is None else -moved * (self.vertex_mass * self.rate**2)
 
-    def _constrain(self, grid: np.ndarray) -> None:
-        for first, second, rest, share in self._constraints:
-            a, b = grid[first], grid[second]
-            d = b - a
-            length = np.sqrt(np.einsum("ijk,ijk->ij", d, d))
-            d *= (share - (share * rest) / np.maximum(length, 1e-9))[:, :, None]
-            a += d
-            b -= d
+    def _extent(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._axes.min(axis=1), self._axes.max(axis=1)
 
     def _part_layers(self, x: np.ndarray, before: np.ndarray) -> None:
         """Keeps layers that lie on each other a thickness apart, as far as their vertices meet, and rubs them."""

@@ -51,6 +51,11 @@ class WorldCloth:
         self._links, self._owner = sorted(set(links)), np.searchsorted(sorted(set(links)), links)
         self._tool = Boxes(boxes)
         self._tool.move(*self._tool_poses())
+        # The outermost box of each finger is its pad; between the pads the weight pulls.
+        away = np.linalg.norm(self._tool.centre - self._tool.centre[-1], axis=1)
+        fingers = [np.flatnonzero(np.array(links) == f) for f in dict.fromkeys(links[: links.index(links[-1])])]
+        self._pads = [int(f[np.argmax(away[f])]) for f in fingers]
+        self._hand = links[-1]
         self.still()
 
     def still(self) -> None:
@@ -65,9 +70,8 @@ class WorldCloth:
     def before_step(self) -> None:
         """The weight on the tool, for the physics step that comes."""
         if self._pull.any():
-            w, frame = self.world, self.world.profile.tool_frame
-            at = w.link_pose(frame)[0].tolist()
-            p.applyExternalForce(w.robot, w.link_index[frame], self._pull.tolist(), at, p.WORLD_FRAME, physicsClientId=w.client)
+            force, at, client = self._pull.tolist(), self._tool.centre[self._pads].mean(axis=0).tolist(), self.world.client
+            p.applyExternalForce(self.world.robot, self._hand, force, at, p.WORLD_FRAME, physicsClientId=client)
 
     def after_step(self) -> None:
         self._phase = (self._phase + 1) % self.every
