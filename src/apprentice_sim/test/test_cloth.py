@@ -113,7 +113,7 @@ def test_contacts_know_the_way_out_and_a_pinch() -> None:
     np.testing.assert_allclose(held, points[:1], atol=1e-12)
     # Friction takes the whole slip up to its bound, and the fingers' grip raises that bound.
     for grip, left in ((0.0, 0.02 - 0.6 * 0.0005), (0.1, 0.0)):
-        slipped = points[:1] + [0.02, 0.0, 0.0]
+        slipped = points[:1] + np.array([0.02, 0.0, 0.0])
         both.rub(slipped, points[:1], grip)
         assert slipped[0, 0] == pytest.approx(left, abs=1e-12)
     assert _boxes(below).touch(points[2:], points[2], points[2], 0.002) is None
@@ -125,7 +125,7 @@ def test_starts_are_drawn_by_the_seed_alone() -> None:
     assert one is not None and one == scene.cloth("random", 3) != scene.cloth("", 4)
     assert scene.place("random", 3) == () and scene.tracked[:2] == ("cloth", "cloth/top")
     vertices = np.reshape(one.vertices, (-1, 3))
-    assert HALF - 1e-3 < vertices[:, 2].min() and vertices[:, 2].max() < 0.08
+    assert vertices[:, 2].min() > HALF - 1e-3 and vertices[:, 2].max() < 0.08
     with pytest.raises(ApprenticeError, match="no start named 'normal/n0'"):
         scene.place("normal/n0", None)
 

@@ -11,8 +11,9 @@ TOP = "top"
 
 
 class ClothTask(Task):
-    """Success: the cloth's highest point has risen by more than `rise` (m) since the episode began and its centre by more than `centre_rise`
-    (m), while the centre is slower than `speed` (m/s): it hangs from the fingers, it was not flung and no corner merely plucked.
+    """Success: the cloth's highest point has risen by more than `rise` (m) since the episode began and its centre by more than
+    `centre_rise` (m), while the centre is slower than `speed` (m/s): it hangs from the fingers, it was not flung and no corner merely
+    plucked.
 
     All bounds are ours; the paper's operators judged by eye.
     """

@@ -126,7 +126,8 @@ class ClothDynamics:
         grid = self._axes.reshape(3, n, n)
         stiff = self.vertex_mass / self.period**2
         pairs = [(slice(0, n - 1, 2), slice(1, n, 2)), (slice(1, n - 1, 2), slice(2, n, 2))]
-        stretch = [link for i, j in pairs for link in (_Links(grid[:, i], grid[:, j], a, 0.5), _Links(grid[:, :, i], grid[:, :, j], a, 0.5))]
+        stretch = [_Links(grid[:, i], grid[:, j], a, 0.5) for i, j in pairs]
+        stretch += [_Links(grid[:, :, i], grid[:, :, j], a, 0.5) for i, j in pairs]
         # Shear and bending are soft enough for passes in which a vertex takes part twice.
         near, far = slice(0, n - 1), slice(1, n)
         soft, diagonal = 0.5 / (1.0 + 0.5 * SHEAR_COMPLIANCE * stiff) / 2, a * np.sqrt(2.0)
@@ -168,9 +169,8 @@ class ClothDynamics:
         before[:] = x
         low, high = self._extent()
         margin = self._radius + FASTEST * self.period
-        if self.asleep and pinned is None:
-            if not fixed.moved and tool.touch(x, low, high, margin) is None:
-                return None
+        if self.asleep and pinned is None and not fixed.moved and tool.touch(x, low, high, margin) is None:
+            return None
         self._still = 0 if self.asleep else self._still
         v = self.velocity
         v[:, 2] -= GRAVITY * self.period
