@@ -22,7 +22,7 @@ from apprentice_workflows.wheel.state import STEPS
 
 FULL = "full method"
 ABLATIONS = {"only task data": "task_only", "without random_watcher": "without_random_watcher", "scalar critic": "scalar_critic"}
-PAPER = {
+PAPER: dict[str, dict[str, tuple[float, ...]]] = {
     "lift_green": {
         FULL: (0.8, 0.8, 0.5),
         "without random_watcher": (0.8, 0.7, 0.2),
