@@ -8,7 +8,7 @@ import pytest
 from apprentice_core.config import load_task
 from apprentice_core.errors import ConfigError
 from apprentice_core.reward import RewardBatch, RewardSource
-from apprentice_core.tasks import LiftTask, PickPlaceTask, ScriptedReward, StackTask, TaskState, make_task
+from apprentice_core.tasks import ClothTask, LiftTask, PickPlaceTask, ScriptedReward, StackTask, TaskState, make_task
 
 
 def _poses(name: str, positions: list[list[float]], speed: float = 0.0) -> dict[str, np.ndarray]:
@@ -74,7 +74,7 @@ def test_stacking_needs_the_block_on_top_and_let_go() -> None:
 
 
 def test_a_rule_is_chosen_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"rule: no task for rule 'juggle'; known: lift, pick_place, stack"):
+    with pytest.raises(ConfigError, match=r"rule: no task for rule 'juggle'; known: cloth, lift, pick_place, stack"):
         make_task(load_task("lift").model_copy(update={"rule": "juggle"}))
 
 
@@ -108,3 +108,24 @@ def test_extends_overrides_and_refuses_loops(tmp_path: object) -> None:
     loop.write_text("extends: a\nname: a\n")
     with pytest.raises(ConfigError, match="extends itself"):
         load_task(str(loop))
+
+
+def test_cloth_golden_values() -> None:
+    task = make_task(load_task("lift_cloth"))
+    assert isinstance(task, ClothTask) and task.objects == ("cloth", "cloth/top")
+
+    def cloth(top: list[float], centre: list[float], speed: float = 0.0) -> dict[str, np.ndarray]:
+        at = [_poses(n, [[0.6, 0.0, z] for z in zs], speed) for n, zs in (("cloth/top", top), ("cloth", centre))]
+        return {**at[0], **at[1]}
+
+    first = cloth([0.02] * 4, [0.005] * 4)
+    # Untouched; a corner plucked; half up; hanging.
+    tops, centres = [0.02, 0.11, 0.06, 0.101], [0.005, 0.02, 0.0225, 0.041]
+    tool = _tool([[0.6, 0.0, 0.12], *([0.6, 0.0, z] for z in tops[1:])])
+    state = TaskState(tool, cloth(tops, centres), first)
+    assert task.success(state).tolist() == [False, False, False, True]
+    np.testing.assert_allclose(
+        task.shaped(state), [0.4 * (1 - np.tanh(1.0)), 0.65 + 0.25 * 0.015 / 0.035, 0.4 + 0.25 * 0.5 + 0.25 * 0.5, 1.0], atol=1e-4
+    )
+    flung = TaskState(tool, cloth(tops, centres, speed=0.07), first)
+    assert not task.success(flung).any() and task.shaped(flung).max() < 0.91

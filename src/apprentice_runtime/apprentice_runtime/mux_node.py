@@ -14,9 +14,10 @@ from apprentice_interfaces.msg import Action, SafetyEvent, Tick
 from apprentice_interfaces.srv import TakeControl
 from apprentice_runtime.mux import Control, Mux
 from apprentice_runtime.ros_convert import action_from_msg, action_to_msg
+from apprentice_runtime.scripts import SCRIPTS
 from apprentice_runtime.tick import Answer
 
-SOURCES = ["policy", "lift_expert", "stack_expert", "pick_place_expert", "random_watcher", "reset", "residual", "external", "teleop"]
+SOURCES = ["policy", *SCRIPTS, "reset", "residual", "external", "teleop"]
 PEOPLE = ["teleop"]
 
 PARAMETERS = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from apprentice_control.scripted import LiftExpert, PickPlaceExpert, RandomWatcher, StackExpert
+from apprentice_control.scripted import ClothExpert, LiftExpert, PickPlaceExpert, RandomWatcher, StackExpert
 from apprentice_core.cell import ActionSource, CellSpec
 from apprentice_core.cell_factory import effective_limits
 from apprentice_core.config import CellConfig, RobotProfile, TaskConfig
 from apprentice_core.errors import ConfigError
 
-SCRIPTS = ("lift_expert", "pick_place_expert", "stack_expert", "random_watcher")
+SCRIPTS = ("lift_expert", "pick_place_expert", "stack_expert", "cloth_expert", "random_watcher")
 
 
 def make_script(
@@ -24,6 +24,8 @@ def make_script(
         raise ConfigError(task.name, "target", f"{script} needs a target object")
     if script == "lift_expert":
         return LiftExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
+    if script == "cloth_expert":
+        return ClothExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
     if script == "stack_expert":
         return StackExpert(profile, task.target, "red", period, space, noise, noise_correlation, failures, seed, name=name)
     if script == "pick_place_expert":

@@ -115,7 +115,7 @@ class PyBulletBackend:
         """One physics step of `period` seconds."""
         if self._torque is not None:
             p.setJointMotorControlArray(self._robot, self._arm, p.TORQUE_CONTROL, forces=self._torque, physicsClientId=self._client)
-        p.stepSimulation(physicsClientId=self._client)
+        self.world.step()
         self.steps += 1
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import pybullet as p
@@ -11,10 +12,17 @@ from apprentice_core.config import CameraConfig
 from apprentice_core.errors import ConfigError
 from apprentice_core.images import to_record_size
 from apprentice_core.rotations import quaternion_to_matrix
+from apprentice_sim.cloth.raster import ClothRaster
 from apprentice_sim.world import World
 
 NEAR, FAR = 0.02, 4.0
 LIGHT = (0.5, -0.6, 1.6)
+AMBIENT, DIFFUSE = 0.55, 0.5
+
+
+@lru_cache(maxsize=4)
+def _raster(n: int, colour: tuple[float, ...]) -> ClothRaster:
+    return ClothRaster(n, colour, LIGHT, AMBIENT, DIFFUSE)
 
 
 class Renderer:
@@ -41,14 +49,22 @@ class Renderer:
         """uint8 RGB [H, W, 3], or uint16 millimetres [H, W] for a depth camera (0: nothing within 4 m), at the record size."""
         camera = self.cameras[name]
         height, width = camera.raw
+        view = self._view(camera)
         _, _, rgba, depth, _ = p.getCameraImage(
-            width, height, self._view(camera), self._projection[name], lightDirection=LIGHT, lightAmbientCoeff=0.55,
-            lightDiffuseCoeff=0.5, lightSpecularCoeff=0.05, shadow=0, flags=p.ER_NO_SEGMENTATION_MASK,
+            width, height, view, self._projection[name], lightDirection=LIGHT, lightAmbientCoeff=AMBIENT,
+            lightDiffuseCoeff=DIFFUSE, lightSpecularCoeff=0.05, shadow=0, flags=p.ER_NO_SEGMENTATION_MASK,
             renderer=p.ER_TINY_RENDERER, physicsClientId=self.world.client,
         )
+        rgb, z = np.reshape(rgba, (height, width, 4))[:, :, :3], np.reshape(depth, (height, width))
+        if self.world.cloth is not None:
+            rgb, z = rgb.astype(np.uint8), z.astype(np.float32)
+            seen = np.reshape(self._projection[name], (4, 4)).T @ np.reshape(view, (4, 4)).T
+            cloth = self.world.cloth.cloth
+            _raster(cloth.n, cloth.colour).draw(self.world.cloth.vertices, seen, rgb, z)
         if not camera.depth:
-            return to_record_size(np.reshape(rgba, (height, width, 4))[:, :, :3], camera.record)
-        z = np.reshape(depth, (height, width)).astype(np.float64)
+            return to_record_size(rgb, camera.record)
+        z = z.astype(np.float64)
         metres = FAR * NEAR / (FAR - (FAR - NEAR) * z)
         millimetres = np.where(z < 1.0, np.rint(metres * 1000.0), 0.0).astype(np.uint16)
         return to_record_size(millimetres, camera.record)
+

@@ -73,7 +73,7 @@ class SimCell:
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
         self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed)
         self.spec = make_cell_spec(
-            self.profile, self.cell, self.task_config, names, [o.name for o in scene.objects],
+            self.profile, self.cell, self.task_config, names, scene.tracked,
             sorted(PyBulletBackend.capabilities | {"render_goal"}),
         )
         space, period = self.spec.action_space, timing.control_period

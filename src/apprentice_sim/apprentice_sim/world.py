@@ -17,6 +17,8 @@ from apprentice_core.config import RobotProfile, load_robot, urdf_path
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.wrench import GRAVITY
 from apprentice_sim.bodies import Body, body_from_json, body_to_json, triangles
+from apprentice_sim.cloth.dynamics import Cloth, cloth_from_json, cloth_to_json
+from apprentice_sim.cloth.in_world import WorldCloth, WorldClothState
 from apprentice_sim.scenes.scene import Scene
 
 DESCRIPTION_FORMAT = 1
@@ -34,6 +36,7 @@ class WorldState:
 
     handle: int
     version: int
+    cloth: WorldClothState | None = None
 
 
 @contextmanager
@@ -59,6 +62,7 @@ class World:
         self.client = p.connect(p.DIRECT)
         self.version = 0
         self.bodies: tuple[Body, ...] = ()
+        self.cloth: WorldCloth | None = None
         self._uids: dict[str, int] = {}
         self._shapes: dict[tuple[object, ...], tuple[int, int]] = {}
         p.setGravity(0.0, 0.0, -GRAVITY, physicsClientId=self.client)
@@ -120,8 +124,8 @@ class World:
 
     # -- bodies ------------------------------------------------------------------------------------------------------
 
-    def set_bodies(self, bodies: Sequence[Body]) -> None:
-        """Makes the world hold exactly these bodies; those that are as before are not touched."""
+    def set_bodies(self, bodies: Sequence[Body], cloth: Cloth | None = None) -> None:
+        """Makes the world hold exactly these bodies, and this cloth, which lies still; bodies that are as before are not touched."""
         fresh = {b.name: b for b in bodies}
         old = {b.name: b for b in self.bodies}
         for name, body in old.items():
@@ -131,13 +135,14 @@ class World:
             if body.name not in self._uids:
                 self._uids[body.name] = self._create(body)
         self.bodies = tuple(bodies)
+        self.cloth = None if cloth is None else WorldCloth(self, cloth)
         self.version += 1
 
     def reset_scene(self, initial_state: str = "", seed: int | None = None) -> None:
         """Takes the movable objects out and places new ones; the robot stays as it is. ApprenticeError for an unknown start."""
         if self.scene is None:
             raise ApprenticeError("this world is a mirror: it has no scene to reset")
-        self.set_bodies((*self.scene.fixtures(), *self.scene.place(initial_state, seed)))
+        self.set_bodies((*self.scene.fixtures(), *self.scene.place(initial_state, seed)), self.scene.cloth(initial_state, seed))
 
     def _create(self, body: Body) -> int:
         key = (body.parts, body.colour, body.collides)
@@ -189,7 +194,7 @@ class World:
         return self._uids[name]
 
     def objects(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Movable objects: name -> (pose [7]: xyz xyzw, twist [6]: m/s, rad/s), base frame, float64. Privileged."""
+        """Movable objects, and points of a cloth: name -> (pose [7]: xyz xyzw, twist [6]: m/s, rad/s), base frame, float64. Privileged."""
         out = {}
         for body in self.bodies:
             if body.mass > 0:
@@ -197,22 +202,29 @@ class World:
                 position, quaternion = p.getBasePositionAndOrientation(uid, physicsClientId=self.client)
                 linear, angular = p.getBaseVelocity(uid, physicsClientId=self.client)
                 out[body.name] = (np.array(position + quaternion), np.array(linear + angular))
-        return out
+        return out if self.cloth is None else {**out, **self.cloth.objects()}
 
     # -- time and state ----------------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """One physics step of 1 / rate seconds."""
+        if self.cloth is not None:
+            self.cloth.before_step()
         p.stepSimulation(physicsClientId=self.client)
+        if self.cloth is not None:
+            self.cloth.after_step()
 
     def save_state(self) -> WorldState:
-        return WorldState(int(p.saveState(physicsClientId=self.client)), self.version)
+        cloth = None if self.cloth is None else self.cloth.save()
+        return WorldState(int(p.saveState(physicsClientId=self.client)), self.version, cloth)
 
     def restore_state(self, state: WorldState) -> None:
         """ApprenticeError when bodies were added, removed or reshaped since."""
         if state.version != self.version:
             raise ApprenticeError("the saved state belongs to another placement of the objects")
         p.restoreState(stateId=state.handle, physicsClientId=self.client)
+        if self.cloth is not None and state.cloth is not None:
+            self.cloth.restore(state.cloth)
 
     def drop_state(self, state: WorldState) -> None:
         p.removeState(state.handle, physicsClientId=self.client)
@@ -224,47 +236,59 @@ class World:
         return json.dumps({
             "format": DESCRIPTION_FORMAT, "version": self.version, "robot": self.profile.name, "urdf": self.profile.urdf,
             "scene": "" if self.scene is None else self.scene.task.scene, "bodies": [body_to_json(b) for b in self.bodies],
+            "cloth": None if self.cloth is None else cloth_to_json(self.cloth.cloth),
         })
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
-        """(positions of all movable joints in model order [J], poses of all bodies in scene order, 7 each [7 B]), float64."""
+        """(positions of all movable joints in model order [J], poses of all bodies in scene order, 7 each, then the vertices of
+        the cloth, 3 each [7 B + 3 V]), float64."""
         joints = np.array([s[0] for s in p.getJointStates(self.robot, self.movable, physicsClientId=self.client)])
         poses = np.empty((len(self.bodies), 7))
         for i, body in enumerate(self.bodies):
             position, quaternion = p.getBasePositionAndOrientation(self._uids[body.name], physicsClientId=self.client)
             poses[i, :3], poses[i, 3:] = position, quaternion
-        return joints, poses.ravel()
+        return joints, poses.ravel() if self.cloth is None else np.concatenate([poses.ravel(), self.cloth.vertices.ravel()])
 
     def apply_snapshot(self, joint_positions: np.ndarray, base_poses: np.ndarray) -> None:
         """Takes the pose of another world of the same description; ValueError when the sizes do not fit."""
-        if len(joint_positions) != len(self.movable) or len(base_poses) != 7 * len(self.bodies):
+        rigid = 7 * len(self.bodies)
+        soft = 0 if self.cloth is None else self.cloth.vertices.size
+        if len(joint_positions) != len(self.movable) or len(base_poses) != rigid + soft:
             raise ValueError(f"snapshot of {len(joint_positions)} joints and {len(base_poses)} pose numbers does not fit "
-                             f"{len(self.movable)} joints and {len(self.bodies)} bodies")
+                             f"{len(self.movable)} joints, {len(self.bodies)} bodies and {soft // 3} vertices")
         for index, value in zip(self.movable, joint_positions, strict=True):
             p.resetJointState(self.robot, index, float(value), 0.0, physicsClientId=self.client)
-        for body, pose in zip(self.bodies, np.reshape(base_poses, (-1, 7)), strict=True):
+        for body, pose in zip(self.bodies, np.reshape(base_poses[:rigid], (-1, 7)), strict=True):
             p.resetBasePositionAndOrientation(self._uids[body.name], pose[:3], pose[3:], physicsClientId=self.client)
+        if self.cloth is not None:
+            self.cloth.place(base_poses[rigid:])
 
     @classmethod
     def mirror(cls, description: str) -> World:
         """A world without a scene of its own that looks as described; ApprenticeError on a foreign description."""
-        profile, bodies = cls.parse(description)
-        return cls(profile, bodies)
+        profile, bodies, cloth = cls.parse(description)
+        world = cls(profile)
+        world.set_bodies(bodies, cloth)
+        return world
 
     def redescribe(self, description: str) -> None:
         """Changes this mirror's bodies to a newer description of the same robot."""
-        profile, bodies = self.parse(description)
+        profile, bodies, cloth = self.parse(description)
         if profile != self.profile:
             raise ApprenticeError("a mirror cannot change its robot")
-        self.set_bodies(bodies)
+        self.set_bodies(bodies, cloth)
 
     @staticmethod
-    def parse(description: str) -> tuple[RobotProfile, tuple[Body, ...]]:
+    def parse(description: str) -> tuple[RobotProfile, tuple[Body, ...], Cloth | None]:
         try:
             data = json.loads(description)
             if data["format"] != DESCRIPTION_FORMAT:
                 raise ValueError(f"format {data['format']!r}")
-            return load_robot(data["robot"]), tuple(body_from_json(b) for b in data["bodies"])
+            cloth = data.get("cloth")
+            return (
+                load_robot(data["robot"]), tuple(body_from_json(b) for b in data["bodies"]),
+                None if cloth is None else cloth_from_json(cloth),
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise ApprenticeError(f"not a scene description: {error}") from error
 

@@ -102,7 +102,7 @@ class BagSink:
         return {"header": self._header(ns, self.spec.tool_frame), "wrench": wrench}
 
     def _objects(self, privileged: Any, ns: int) -> None:
-        names = sorted({k.split("/")[1] for k in privileged if k.startswith("object/") and k.endswith("/pose")})
+        names = sorted({k[len("object/") : -len("/pose")] for k in privileged if k.startswith("object/") and k.endswith("/pose")})
         if names:
             self._put(
                 m.OBJECTS_TOPIC, m.OBJECTS, ns, _SENSOR, header=self._header(ns, self.spec.base_frame), names=names,

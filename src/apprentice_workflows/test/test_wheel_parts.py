@@ -23,7 +23,7 @@ from apprentice_workflows.wheel.state import WheelState
 IDENTITY = {"wheel": "lift_green", "preset": "tiny"}
 
 
-@pytest.mark.parametrize("name", ["lift_green", "stack_green_on_red"])
+@pytest.mark.parametrize("name", ["lift_green", "stack_green_on_red", "lift_cloth"])
 def test_wheels_load_and_name_only_what_there_is(name: str) -> None:
     wheel = load_wheel(name)
     assert {"paper", "small"} <= set(wheel.presets) and set(wheel.paper) == set(wheel.evaluation_sets)
@@ -38,6 +38,7 @@ def test_wheels_load_and_name_only_what_there_is(name: str) -> None:
         ({"cameras": ["ceiling"]}, r"cameras: task lift_green does not record 'ceiling'"),
         ({"proprio": ["object/green/pose"]}, r"proprio: task lift_green does not record 'object/green/pose'"),
         ({"evaluation_sets": ["easy"]}, "has no set 'easy'"),
+        ({"watcher": "random_watcher_cloth"}, "watcher: random_watcher_cloth is not a task of scene 'lift'"),
         ({"surprise": 1}, "surprise"),
     ],
 )
@@ -118,6 +119,10 @@ def test_evaluation_starts() -> None:
     varied = evaluation_starts(task, ("hard",), 34)["hard"]
     assert len({s.seed for s in varied}) == 34 and {s.initial_state for s in varied} == {"hard"}
     assert all(s.seed is not None and s.seed >= EVALUATION_SEED for s in varied)
+    cloth = load_wheel("lift_cloth").task_config()
+    for repeats, count in ((0, 50), (7, 7)):
+        drawn = evaluation_starts(cloth, ("random",), repeats)["random"]
+        assert len({s.seed for s in drawn}) == count and {s.initial_state for s in drawn} == {"random"}
 
 
 @pytest.mark.skipif(not (config_path("tasks", "lift").parents[1] / "learning" / "d4pg_small.yaml").is_file(), reason="no D4PG config yet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apprentice_control.scripted.cloth_expert import ClothExpert
 from apprentice_control.scripted.home_reset import HomeReset
 from apprentice_control.scripted.lift_expert import LiftExpert
 from apprentice_control.scripted.pick_place_expert import PickPlaceExpert
@@ -12,7 +13,7 @@ from apprentice_core.config import RobotProfile, TaskConfig
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionSpace
 
-__all__ = ["HomeReset", "LiftExpert", "PickPlaceExpert", "RandomWatcher", "StackExpert", "make_expert"]
+__all__ = ["ClothExpert", "HomeReset", "LiftExpert", "PickPlaceExpert", "RandomWatcher", "StackExpert", "make_expert"]
 
 
 def make_expert(
@@ -25,6 +26,8 @@ def make_expert(
         return LiftExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
     if kind == "stack":
         return StackExpert(profile, task.target, "red", period, space, noise, noise_correlation, failures, seed, name=name)
+    if kind == "cloth":
+        return ClothExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
     if kind == "pick_place":
         place = (task.success["x"], task.success["y"])
         return PickPlaceExpert(profile, task.target, place, period, space, noise, noise_correlation, failures, seed, name=name)

@@ -19,7 +19,9 @@ OTHERS = {**PLAIN, "large_block": 3.0, "large_cylinder": 1.0, "small_cube": 1.0}
 class LiftScene(Scene):
     """Three blocks in the basket, anywhere in its middle 22 x 22 cm."""
 
-    objects = (ObjectChoice("red", "red", OTHERS), ObjectChoice("green", "green", PLAIN), ObjectChoice("blue", "blue", OTHERS))
+    objects: tuple[ObjectChoice, ...] = (
+        ObjectChoice("red", "red", OTHERS), ObjectChoice("green", "green", PLAIN), ObjectChoice("blue", "blue", OTHERS),
+    )
     region = (CENTRE[0] - 0.11, CENTRE[0] + 0.11, CENTRE[1] - 0.11, CENTRE[1] + 0.11)
 
     def fixtures(self) -> tuple[Body, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from apprentice_core.config import EvaluationStart, TaskConfig
 from apprentice_core.errors import ApprenticeError
 from apprentice_sim.bodies import Body, radius
+from apprentice_sim.cloth.dynamics import Cloth
 from apprentice_sim.shapes import Shape, shape
 
 
@@ -43,6 +44,15 @@ class Scene(ABC):
 
     def __init__(self, task: TaskConfig):
         self.task = task
+
+    @property
+    def tracked(self) -> tuple[str, ...]:
+        """Names of all that has a privileged pose."""
+        return tuple(o.name for o in self.objects)
+
+    def cloth(self, initial_state: str, seed: int | None) -> Cloth | None:
+        """The cloth of the same start, at rest; None: there is none."""
+        return None
 
     @abstractmethod
     def fixtures(self) -> tuple[Body, ...]:

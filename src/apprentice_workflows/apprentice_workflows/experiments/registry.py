@@ -60,6 +60,8 @@ def experiments() -> dict[str, Experiment]:
     found.append(Experiment("lift_green", "the full method's success on lift_green", _on_wheel("lift_green", w.success_claim)))
     stack = _on_wheel("stack_green_on_red", w.success_claim)
     found.append(Experiment("stack_green_on_red", "the full method's success on stack_green_on_red", stack, ("paper", "small", "lowdim")))
+    cloth = _on_wheel("lift_cloth", w.success_claim)
+    found.append(Experiment("lift_cloth", "the full method's success on lift_cloth", cloth, ("paper", "small", "lowdim", "tiny")))
     return {e.name: e for e in found}
 
 

@@ -15,23 +15,23 @@ class ExperimentSettings(Strict):
     wheel_preset: str
     turns: int = Field(2, ge=1, description="turns of the wheel before its last reward model and store are taken as they are")
     compared_turns: int = Field(2, ge=2, description="Q4: turns whose chosen agents are compared; paper: up to 3")
-    agent: str = Field(description="config/learning/<name>.yaml of every agent")
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = Field(0, ge=0, description="updates; 0: the config's")
     repeats: int = Field(34, ge=1, description="varied starts a set and agent: with 3 seeds 102 episodes a cell")
     parallel: int = Field(2, ge=1)
 
-    def plan(self, ablation: str = "") -> AgentPlan:
-        return AgentPlan.model_validate({"config": self.agent, "seeds": self.seeds, "steps": self.steps, "ablation": ablation})
+    def plan(self, agent: str, ablation: str = "") -> AgentPlan:
+        """`agent`: config/learning/<name>.yaml, the same for all that are compared."""
+        return AgentPlan.model_validate({"config": agent, "seeds": self.seeds, "steps": self.steps, "ablation": ablation})
 
 
 PRESETS = {
-    "paper": ExperimentSettings(wheel_preset="paper", turns=3, compared_turns=3, agent="d4pg"),
-    "small": ExperimentSettings(wheel_preset="small", agent="d4pg_small"),
+    "paper": ExperimentSettings(wheel_preset="paper", turns=3, compared_turns=3),
+    "small": ExperimentSettings(wheel_preset="small"),
     # Policies read tracked poses instead of pixels; sketches and the reward model (from pixels) are made as in `small`.
-    # One turn, so that twelve agents fit into an afternoon of two cores.
-    "lowdim": ExperimentSettings(wheel_preset="lowdim", turns=1, agent="d4pg_lowdim"),
-    "tiny": ExperimentSettings(wheel_preset="tiny", turns=1, agent="d4pg_small", seeds=(0,), steps=2, repeats=1),
+    # One turn and two seeds, so that eight agents fit into an hour of two cores.
+    "lowdim": ExperimentSettings(wheel_preset="lowdim", turns=1, seeds=(0, 1), repeats=50),
+    "tiny": ExperimentSettings(wheel_preset="tiny", turns=1, seeds=(0,), steps=2, repeats=1),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from apprentice_core.cell import EpisodeRequest
 from apprentice_workflows.episodes import Tally, finished, seeded_starts
 from apprentice_workflows.wheel.context import DEMO_SEED, OTHER_SEED, WATCHER_SEED, WheelContext
-from apprentice_workflows.wheel.rig import WATCHER, WATCHER_TASK, Operator
+from apprentice_workflows.wheel.rig import WATCHER, Operator
 
 DEMO = "demo"
 HOUR = 3600.0
@@ -73,7 +73,7 @@ def fill_store(c: WheelContext, turn: int) -> dict[str, Any]:
 
 def _watcher_episodes(c: WheelContext) -> Tally:
     tag, n = c.tag(1, "B", WATCHER), c.numbers
-    request = EpisodeRequest(WATCHER_TASK, WATCHER, steps=n.episode_steps, tags=(WATCHER, tag), metadata=c.metadata(1))
+    request = EpisodeRequest(c.config.watcher, WATCHER, steps=n.episode_steps, tags=(WATCHER, tag), metadata=c.metadata(1))
     return c.rig.collect(WATCHER, f"tag = '{tag}'", seeded_starts(n.random_watcher, WATCHER_SEED), request)
 
 

@@ -87,6 +87,7 @@ class WheelConfig(Strict):
     name: str
     task: str = Field(description="task config: goal text, scene, success, evaluation starts")
     cell: str = Field("sawyer_lift", description="cell config")
+    watcher: str = Field("random_watcher", description="task id of the random explorer's episodes at this cell")
     cameras: tuple[str, ...] = Field(description="what the agents and the reward model see")
     proprio: tuple[str, ...] = Field(description="what else they read")
     datasets: Datasets
@@ -121,6 +122,8 @@ def load_wheel(name: str) -> WheelConfig:
     for group in config.evaluation_sets:
         if group not in task.starts:
             raise ConfigError(config.name, "evaluation_sets", f"task {task.name} has no set {group!r}; it has: {', '.join(task.starts)}")
+    if load_task(config.watcher).scene != task.scene:
+        raise ConfigError(config.name, "watcher", f"{config.watcher} is not a task of scene {task.scene!r}")
     for preset, numbers in config.presets.items():
         for other in numbers.other_tasks:
             if load_task(other).scene != task.scene:

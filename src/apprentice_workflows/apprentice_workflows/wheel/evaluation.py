@@ -22,15 +22,22 @@ from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.rig import Rig
 
 EVALUATE = "evaluate"
+RANDOM_STARTS = 50
+"""paper: lift_cloth's evaluation (spec 000 section 2.13)"""
 SPARSE = "scripted/sparse"
 """the reward that tells at which step success was reached"""
 
 
 def evaluation_starts(task: TaskConfig, sets: Sequence[str], repeats: int) -> dict[str, list[ResetRequest]]:
-    """By set: its named starts once each (0 repeats; the paper's ten), or `repeats` varied starts with seeds that no collection uses."""
-    if not repeats:
-        return {s: named_starts(task, [s]) for s in sets}
-    return {s: [ResetRequest(initial_state=s, seed=EVALUATION_SEED + i) for i in range(repeats)] for s in sets}
+    """By set: its named starts once each (0 repeats; the paper's ten), or `repeats` varied starts with seeds that no collection uses. A set
+    that names no start is a random one, of which 0 repeats mean the paper's fifty."""
+
+    def starts(group: str) -> list[ResetRequest]:
+        if not repeats and task.starts[group]:
+            return named_starts(task, [group])
+        return [ResetRequest(initial_state=group, seed=EVALUATION_SEED + i) for i in range(repeats or RANDOM_STARTS)]
+
+    return {s: starts(s) for s in sets}
 
 
 class Comparison:

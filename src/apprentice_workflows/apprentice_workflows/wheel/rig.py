@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apprentice_core.cell import ActionSource, Cell, EpisodeRef, EpisodeRequest, ResetRequest
+from apprentice_core.config import load_task
 from apprentice_core.errors import ApprenticeError
 from apprentice_store.catalogue import EpisodeRow
 from apprentice_store.store import Store
@@ -18,8 +19,8 @@ from apprentice_workflows.demo.cell_process import CellProcess, answering_cell
 from apprentice_workflows.episodes import CUT_OFF, Tally, finished, ref_of, run_episodes
 
 NAMESPACE = "cell"
-WATCHER, WATCHER_TASK = "random_watcher", "random_watcher"
-EXPERTS = {"lift": "lift_expert", "stack": "stack_expert", "pick_place": "pick_place_expert"}
+WATCHER = "random_watcher"
+EXPERTS = {"lift": "lift_expert", "stack": "stack_expert", "pick_place": "pick_place_expert", "cloth": "cloth_expert"}
 """a task's rule to the script that plays its operator"""
 NOISE_CORRELATION = 0.5
 """of the operator's noise over one step (ours)"""
@@ -55,8 +56,6 @@ class Rig:
 
     @staticmethod
     def operator_name(task: str) -> str:
-        from apprentice_core.config import load_task
-
         config = load_task(task)
         return EXPERTS[config.rule or config.scene]
 
@@ -78,8 +77,11 @@ class Rig:
     def _over_ros(self, task: str, operator: Operator) -> Iterator[Cell]:
         os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
         os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        seen = load_task(task).cameras
         arguments = {
             "task": task, "cell": self.cell, "namespace": NAMESPACE, "data": str(self.store.folder.resolve()), "pace": "lockstep",
+            # Two nodes draw what the agent sees: the second all that is left.
+            "agent_camera_1": seen[0], "agent_camera_2": ", ".join(seen[1:]),
             "expert": self.operator_name(task), "noise": str(operator.noise), "failures": str(operator.failing),
         }
         with CellProcess(arguments, self.logs / "cell.log") as process:
