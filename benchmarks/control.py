@@ -34,11 +34,12 @@ def run(quick: bool = False) -> BenchResult:
         with CellProcess(arguments, folder / "cell.log"):
             cell = RosCell(NAMESPACE, TASK, pace="realtime")
             try:
-                say("warming up")
-                warm = cell.run(EpisodeRequest(TASK, "random_watcher", ResetRequest("full", seed=0), steps=WINDOW * 10, record=False))
+                # Before all else: a second of imports beside an episode would be the bench's own doing.
                 listener = subprocess.Popen(
                     [sys.executable, HERE / "beside" / "ros_statuses.py", NAMESPACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
+                say("warming up")
+                warm = cell.run(EpisodeRequest(TASK, "random_watcher", ResetRequest("full", seed=0), steps=WINDOW * 10, record=False))
                 say(f"an episode of {seconds} s")
                 steps = 0
                 while steps < seconds * 10:
