@@ -73,7 +73,8 @@ def turn_wheel(c: WheelContext, s: ExperimentSettings) -> None:
         for step in STEPS if turn < s.turns else "ABCD":
             if step != "G":  # evaluated here, on more starts
                 run_step(c, turn, step)
-    label(c, c.found(c.state.outputs(s.turns, "D")["bundle"]))
+    # What is trained on: a comparison of agents that see no camera leaves episodes without one.
+    label(c, c.found(c.state.outputs(s.turns, "D")["bundle"]), c.config.datasets.all)
 
 
 def train(c: WheelContext, s: ExperimentSettings, ablation: str) -> dict[int, Path]:

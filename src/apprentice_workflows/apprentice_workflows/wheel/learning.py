@@ -91,11 +91,12 @@ def fit_reward(c: WheelContext, turn: int) -> dict[str, Any]:
 # -- relabelling and delusions ---------------------------------------------------------------------------------------------
 
 
-def label(c: WheelContext, bundle: Path) -> dict[str, Any]:
-    """Predicted rewards of this model for every episode that has none of it yet, of any task and age (spec 000 section 2.8)."""
+def label(c: WheelContext, bundle: Path, where: str = "") -> dict[str, Any]:
+    """Predicted rewards of this model for every episode (that fulfils `where`) that has none of it yet, of any task and age (spec 000
+    section 2.8)."""
     result = command(
         "relabel", c.config.sketch_task, "--data", str(c.store.folder), "--model", str(bundle), "--workers", str(c.numbers.parallel),
-        "--json",
+        *(("--where", where) if where else ()), "--json",
     )
     return {k: result[k] for k in ("model_id", "episodes", "frames", "known", "wall_s")} | {"skipped": len(result["skipped"])}
 
