@@ -206,6 +206,14 @@ def test_crr_weighs_recorded_actions_by_how_much_better_they_are(weight, monkeyp
     assert metrics["q_policy"].item() == pytest.approx(5.0) and metrics["weight"].item() == pytest.approx(f.mean().item())
 
 
+@pytest.mark.parametrize("actor", ["gradient", "crr"])
+def test_validation_repeats_itself_and_leaves_the_random_numbers_of_training_alone(actor):
+    agent, before = learner(actor=actor), torch.get_rng_state()
+    first, second = agent.validate(batch()), agent.validate(batch())
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
 def test_crr_trains_mean_and_spread_and_acts_without_noise():
     agent = learner(actor="crr")
     frozen = [p.detach().clone() for p in agent.actor.encoder.parameters()]

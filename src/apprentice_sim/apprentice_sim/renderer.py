@@ -67,4 +67,3 @@ class Renderer:
         metres = FAR * NEAR / (FAR - (FAR - NEAR) * z)
         millimetres = np.where(z < 1.0, np.rint(metres * 1000.0), 0.0).astype(np.uint16)
         return to_record_size(millimetres, camera.record)
-

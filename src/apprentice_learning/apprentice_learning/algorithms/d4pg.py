@@ -212,7 +212,10 @@ class D4PG:
     def validate(self, batch: SequenceBatch) -> dict[str, Tensor]:
         self.actor.eval()
         self.critic.eval()
-        return self._losses(batch)[2]
+        # crr draws actions; what training draws must not depend on how often it is validated.
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self._losses(batch)[2]
 
     def policy(self) -> RecurrentPolicy:
         return self.actor
