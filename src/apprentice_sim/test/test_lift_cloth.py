@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,3 +160,11 @@ def test_a_goal_image_shows_the_cloth_of_its_state() -> None:
     np.testing.assert_array_equal(cell.render_goal(state)["camera/basket_front_left"], at_start)
     np.testing.assert_array_equal(cell.world.cloth.vertices, lifted)
     cell.close()
+
+
+@pytest.mark.parametrize("n", [1, 10**6, "17", None])
+def test_a_mirror_refuses_a_cloth_of_a_foreign_size(cell: SimCell, n: Any) -> None:
+    told = json.loads(cell.world.description())
+    told["cloth"]["n"] = n
+    with pytest.raises(ApprenticeError, match="not a scene description"):
+        World.parse(json.dumps(told))

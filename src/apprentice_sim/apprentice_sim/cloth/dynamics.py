@@ -29,6 +29,8 @@ STILL = 0.004
 """a cloth whose vertices are all slower is at rest, m/s (ours)"""
 ASLEEP_AFTER = 0.2
 """s of rest until it sleeps (ours)"""
+SIZES = range(2, 65)
+"""vertices along a side: what a mirror is told comes from another process (ours)"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ def cloth_to_json(cloth: Cloth) -> dict[str, Any]:
 
 
 def cloth_from_json(data: dict[str, Any]) -> Cloth:
-    """Spread out at the origin until a snapshot comes; raises KeyError or TypeError on a foreign object."""
+    """Spread out at the origin until a snapshot comes; raises KeyError, TypeError or ValueError on a foreign object."""
     cloth = Cloth(**{**data, "colour": tuple(data["colour"])})
+    if cloth.n not in SIZES:
+        raise ValueError(f"a cloth of {cloth.n!r} vertices a side")
     return cloth.at(cloth.flat(0.0, 0.0, 0.0, 0.0))
 
 
