@@ -36,8 +36,9 @@ class ViewConfig(Strict):
         "executed", description="executed: what acted on the world (RL); source: the driver's answer before its noise (imitation)"
     )
     reward: str = Field(
-        "", description="'<source>/<name>' as recorded, or 'model/<task>': predicted by a model; where a person has overridden one, theirs. "
-        "Empty: none is read, all rewards are 0"
+        "",
+        description="'<source>/<name>' as recorded, or 'model/<task>': predicted by a model; "
+        "where a person has overridden one, theirs. Empty: none is read, all rewards are 0",
     )
     reward_model: str = Field("", description="id of the model behind 'model/<task>'; empty: the newest that has labelled for the task")
     unlabelled: Literal["refuse", "leave_out"] = Field("refuse", description="ours: what becomes of episodes that the model has not scored")
