@@ -69,7 +69,7 @@ class ArmSession:
         self._clock = SimClock(folder / "clock") if self.lockstep else None
         self.last_request = float("-inf")
         self.scheduling = pace
-        spaces = (policy_action_space(self.limits), joint_velocity_gripper(robot.arm_joints))
+        spaces = (policy_action_space(self.limits, task), joint_velocity_gripper(robot.arm_joints))
         self.spaces: dict[str, ActionSpace] = {s.hash: s for s in spaces}
         if not self.estop.latched:
             self.loop.engage()

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from apprentice_core.cell import CellSpec
 from apprentice_core.config import CellConfig, Limits, RobotProfile, TaskConfig, tightest
 from apprentice_core.errors import ConfigError
-from apprentice_core.spaces import ActionSpace, ArraySpec, cartesian_velocity_gripper
-from apprentice_core.streams import camera_stream, proprio_streams
+from apprentice_core.spaces import ActionSpace, ArraySpec, cartesian_displacement, cartesian_velocity_gripper
+from apprentice_core.streams import camera_stream, connection_stream, proprio_streams
+
+DISPLACEMENT = 0.01
+"""m a step and axis, where no limit says another (spec 001c section 1.2)"""
 
 
 def effective_limits(robot: RobotProfile, cell: CellConfig, task: TaskConfig) -> Limits:
@@ -16,8 +19,10 @@ def effective_limits(robot: RobotProfile, cell: CellConfig, task: TaskConfig) ->
     return tightest(robot.limits, cell.limits, task.limits)
 
 
-def policy_action_space(limits: Limits) -> ActionSpace:
-    """Spec 000 section 2.4; full scale is what the caps allow, so that a policy's 1.0 is not cut."""
+def policy_action_space(limits: Limits, task: TaskConfig) -> ActionSpace:
+    """The task's space; full scale is what the caps allow, so that a policy's 1.0 is not cut."""
+    if task.action == "cartesian_displacement":
+        return cartesian_displacement(limits.displacement or DISPLACEMENT)
     return cartesian_velocity_gripper(limits.linear_velocity or 0.1, limits.angular_velocity or 0.5)
 
 
@@ -41,12 +46,13 @@ def make_cell_spec(
     """`cameras`: those that are really there; `objects`: names with privileged poses (simulation or a tracker)."""
     if cell.scene != task.scene:
         raise ConfigError(task.name, "scene", f"task needs scene {task.scene!r}, cell {cell.name} has {cell.scene!r}")
-    streams = (*proprio_streams(robot), *(camera_stream(c, cell.cameras[c]) for c in cameras))
+    signals = (connection_stream(),) if cell.connection else ()
+    streams = (*proprio_streams(robot), *signals, *(camera_stream(c, cell.cameras[c]) for c in cameras))
     privileged = tuple(
         ArraySpec(f"object/{o}/{k}", shape, unit=unit)
         for o in objects for k, shape, unit in (("pose", (7,), "m, xyzw"), ("twist", (6,), "m/s, rad/s"))
     )
-    space = policy_action_space(effective_limits(robot, cell, task))
+    space = policy_action_space(effective_limits(robot, cell, task), task)
     return CellSpec(
         cell.name, robot.name, task.name, streams, privileged, space, cell.timing, robot.base_frame, robot.tool_frame,
         frozenset(capabilities),

@@ -162,6 +162,7 @@ class CellConfig(Strict):
     physics_rate: float = Field(1000.0, ge=240)
     cameras: dict[str, CameraConfig]
     limits: Limits = Limits()
+    connection: bool = Field(False, description="a connection signal is there: stream `connection` (spec 001c section 1.3)")
 
 
 class EvaluationStart(Strict):
@@ -179,6 +180,9 @@ class TaskConfig(Strict):
     scene: str
     rule: str = Field("", description="which reward, success and expert (core's tasks); empty: the scene's own")
     horizon: int = Field(200, ge=1, description="control steps; 200 is the paper's")
+    action: Literal["cartesian_velocity_gripper", "cartesian_displacement"] = Field(
+        "cartesian_velocity_gripper", description="space of the policy: spec 000 section 2.4, or spec 001c section 1.1 (orientation held)"
+    )
     cameras: tuple[str, ...] = Field(description="what the agent sees")
     record_cameras: tuple[str, ...] = Field((), description="further cameras to record")
     proprio: tuple[str, ...]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 from apprentice_core.episode import EpisodeContext, EpisodeOutcome, Segment
 from apprentice_core.spaces import Observation
 
@@ -25,8 +27,29 @@ class Scheduler(Protocol):
     def state(self) -> dict[str, Any]: ...
 
 
+MAX_GOALS, MAX_GOAL = 8, 1024
+"""arrays of a goal, and numbers in one; more is refused (ours)"""
+
+
+def goal_of(metadata: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """metadata["goal"], {name: numbers}, as float32 arrays; it may come from a stranger, so ValueError says what is wrong with it."""
+    goal = metadata.get("goal", {})
+    if not isinstance(goal, Mapping) or len(goal) > MAX_GOALS:
+        raise ValueError(f"goal must be an object of at most {MAX_GOALS} arrays")
+    out = {}
+    for name, values in goal.items():
+        try:
+            array = np.asarray(values, dtype=np.float32)
+        except (TypeError, ValueError, OverflowError):
+            array = np.zeros(0, dtype=np.float32)
+        if array.ndim != 1 or not 0 < array.size <= MAX_GOAL or not np.isfinite(array).all():
+            raise ValueError(f"goal.{name} must be a list of 1 to {MAX_GOAL} finite numbers")
+        out[str(name)] = array
+    return out
+
+
 class SingleTask:
-    """One segment for the whole episode: the task itself."""
+    """One segment for the whole episode: the task itself, with the goal that the episode's metadata names (`goal_of`), if any."""
 
     version = "single_task/1"
 
@@ -35,7 +58,11 @@ class SingleTask:
 
     def begin(self, context: EpisodeContext) -> Segment:
         mode: Literal["reset", "policy"] = "reset" if context.kind == "reset" else "policy"
-        return Segment(task=context.task, mode=mode, scheduler="single_task", scheduler_version=self.version)
+        goal = goal_of(context.metadata)
+        provenance = str(context.metadata.get("goal_provenance", "metadata")) if goal else ""
+        return Segment(
+            task=context.task, mode=mode, scheduler="single_task", scheduler_version=self.version, provenance=provenance, goal=goal
+        )
 
     def next(self, observation: Observation, rewards: Mapping[str, float]) -> Segment | None:
         return None

@@ -16,6 +16,9 @@ from apprentice_core.config import CameraConfig
 from apprentice_core.images import decode_png
 from apprentice_core.spaces import ArraySpec
 
+CONNECTED = "connection/connected"
+"""array of the connection signal, 0 or 1; it is there for reward sources, and policies read it only where their config names it"""
+
 Extractor = Callable[[Any], dict[str, np.ndarray]]
 
 
@@ -68,6 +71,10 @@ def _wrench(message: Any) -> dict[str, np.ndarray]:
     return {"wrist/wrench": np.array([f.x, f.y, f.z, t.x, t.y, t.z], dtype=np.float32)}
 
 
+def _connection(message: Any) -> dict[str, np.ndarray]:
+    return {CONNECTED: np.array([message.connected], dtype=np.float32)}
+
+
 def _image(name: str) -> Extractor:
     return lambda message: {name: decode_png(np.asarray(message.data, dtype=np.uint8))}
 
@@ -86,6 +93,10 @@ def proprio_streams(robot: JointNames) -> tuple[StreamSpec, ...]:
     )
 
 
+def connection_stream() -> StreamSpec:
+    return StreamSpec("connection", "connected", "apprentice_interfaces/msg/Connection", (ArraySpec(CONNECTED, (1,)),))
+
+
 def camera_stream(name: str, camera: CameraConfig) -> StreamSpec:
     shape, dtype = ((*camera.record,), "uint16") if camera.depth else ((*camera.record, 3), "uint8")
     array = ArraySpec(f"camera/{name}", shape, dtype, "mm" if camera.depth else "")
@@ -101,7 +112,7 @@ def extractor(stream: StreamSpec, robot: JointNames) -> Extractor:
         return _joints(robot.arm_joints, "joints")
     if stream.name == "gripper":
         return _joints(robot.gripper.joints, "gripper")
-    fixed: dict[str, Extractor] = {"tool/pose": _pose, "tool/twist": _twist, "wrist/wrench": _wrench}
+    fixed: dict[str, Extractor] = {"tool/pose": _pose, "tool/twist": _twist, "wrist/wrench": _wrench, "connection": _connection}
     return _image(stream.name) if stream.name.startswith("camera/") else fixed[stream.name]
 
 

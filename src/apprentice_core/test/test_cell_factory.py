@@ -45,3 +45,15 @@ def test_a_task_of_another_scene_is_refused(configs):
     robot, cell, _ = configs
     with pytest.raises(ConfigError, match="scene"):
         make_cell_spec(robot, cell, load_task("pick_place"), ())
+
+
+def test_task_chooses_the_action_space_and_cell_the_connection_signal() -> None:
+    cell, task = load_cell("sawyer_lift"), load_task("lift")
+    insertion = make_cell_spec(
+        load_robot("sawyer"), cell.model_copy(update={"connection": True}), task.model_copy(update={"action": "cartesian_displacement"}), ()
+    )
+    assert insertion.action_space.name == "cartesian_displacement" and insertion.action_space.size == 3
+    assert insertion.action_space.dimensions[0].high == 0.01
+    assert "connection/connected" in [a.name for a in insertion.observation]
+    plain = make_cell_spec(load_robot("sawyer"), cell, task, ())
+    assert plain.action_space.size == 7 and "connection/connected" not in [a.name for a in plain.observation]
