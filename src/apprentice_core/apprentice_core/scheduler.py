@@ -39,7 +39,8 @@ def goal_of(metadata: Mapping[str, Any]) -> dict[str, np.ndarray]:
     out = {}
     for name, values in goal.items():
         try:
-            array = np.asarray(values, dtype=np.float32)
+            with np.errstate(over="ignore"):  # too large becomes infinity, which is refused
+                array = np.asarray(values, dtype=np.float32)
         except (TypeError, ValueError, OverflowError):
             array = np.zeros(0, dtype=np.float32)
         if array.ndim != 1 or not 0 < array.size <= MAX_GOAL or not np.isfinite(array).all():
