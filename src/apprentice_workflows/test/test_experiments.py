@@ -59,3 +59,9 @@ def test_the_registry_names_what_there_is() -> None:
 def test_enough_episodes_a_cell() -> None:
     for name in ("small", "lowdim", "paper"):
         assert len(PRESETS[name].seeds) * PRESETS[name].repeats >= 100
+
+
+def test_pixels_trains_other_agents_on_the_same_wheel() -> None:
+    pixels, lowdim = PRESETS["pixels"], PRESETS["lowdim"]
+    assert pixels.wheel_preset == lowdim.wheel_preset and "pixels" not in experiment("q4_turns").presets
+    assert pixels.plan(pixels.agent).config == "d4pg_small"

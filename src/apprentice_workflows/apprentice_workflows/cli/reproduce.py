@@ -13,7 +13,11 @@ from apprentice_workflows.cli.output import JsonFlag, print_json, print_table
 def reproduce(
     name: Annotated[str, typer.Argument(help="Which experiment; without one, all are listed.")] = "",
     preset: Annotated[
-        str, typer.Option("--preset", "-p", help="paper, small, lowdim (tracked poses instead of pixels) or tiny.")
+        str,
+        typer.Option(
+            "--preset", "-p",
+            help="paper, small, lowdim (tracked poses instead of pixels), pixels (agents of small on the store of lowdim) or tiny.",
+        ),
     ] = "small",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where result.json and plot.png go; experiments/<name>[-<preset>] by default.")

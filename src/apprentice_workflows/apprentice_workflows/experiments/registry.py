@@ -19,7 +19,7 @@ class Experiment:
     name: str
     claim: str
     run: Callable[[str, Path, Path], dict[str, Any]]
-    presets: tuple[str, ...] = ("paper", "small", "lowdim", "tiny")
+    presets: tuple[str, ...] = ("paper", "small", "lowdim", "pixels", "tiny")
 
 
 def _on_wheel(
@@ -55,7 +55,8 @@ def experiments() -> dict[str, Experiment]:
         return lambda c, s, out: w.ablation_claim(name, c, s, out)
 
     found = [Experiment(n, claim.text, _on_wheel("lift_green", ablation(n))) for n, claim in w.CLAIMS.items()]
-    found.append(Experiment("q4_turns", "Q4: success rises turn by turn", _on_wheel("lift_green", w.turns_claim)))
+    found.append(Experiment("q4_turns", "Q4: success rises turn by turn", _on_wheel("lift_green", w.turns_claim),
+                            ("paper", "small", "lowdim", "tiny")))
     found.append(Experiment("q6_ranking", Q6, _q6, ("paper", "small", "tiny")))
     found.append(Experiment("lift_green", "the full method's success on lift_green", _on_wheel("lift_green", w.success_claim)))
     stack = _on_wheel("stack_green_on_red", w.success_claim)

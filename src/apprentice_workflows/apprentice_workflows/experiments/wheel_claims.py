@@ -79,7 +79,7 @@ def turn_wheel(c: WheelContext, s: ExperimentSettings) -> None:
 
 def train(c: WheelContext, s: ExperimentSettings, ablation: str) -> dict[int, Path]:
     """Bundles by seed; what is trained already (for another claim) is not trained again."""
-    reward, plan = c.state.outputs(s.turns, "D")["id"], s.plan(c.numbers.agents[0].config, ablation)
+    reward, plan = c.state.outputs(s.turns, "D")["id"], s.plan(s.agent or c.numbers.agents[0].config, ablation)
     folder = c.out / "experiments" / f"{plan.config}-{plan.steps}-{reward}"  # of another reward model or length they are other agents
     plans = policy_plans(c, plan, reward, folder)
     train_all(plans, c.store.folder, c.config.datasets.all, folder, s.parallel)
