@@ -1,0 +1,1 @@
+"""Connector insertion (spec 001c): method cells, training runs, trials, tables."""
