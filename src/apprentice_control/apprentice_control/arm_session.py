@@ -22,7 +22,7 @@ from apprentice_core.cell_factory import effective_limits, policy_action_space
 from apprentice_core.config import CellConfig, RobotProfile, TaskConfig
 from apprentice_core.errors import SafetyError
 from apprentice_core.plugins import BACKENDS, load_plugin
-from apprentice_core.spaces import ActionSpace, joint_velocity_gripper
+from apprentice_core.spaces import ActionSpace, cartesian_velocity_gripper, joint_velocity_gripper
 
 ESTOP_FILE = "estop.json"
 ESTOP_QUIET = 1.0
@@ -69,7 +69,8 @@ class ArmSession:
         self._clock = SimClock(folder / "clock") if self.lockstep else None
         self.last_request = float("-inf")
         self.scheduling = pace
-        spaces = (policy_action_space(self.limits, task), joint_velocity_gripper(robot.arm_joints))
+        # A task's own, and those of the resets.
+        spaces = (policy_action_space(self.limits, task), joint_velocity_gripper(robot.arm_joints), cartesian_velocity_gripper())
         self.spaces: dict[str, ActionSpace] = {s.hash: s for s in spaces}
         if not self.estop.latched:
             self.loop.engage()
