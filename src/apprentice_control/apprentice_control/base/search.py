@@ -58,13 +58,14 @@ class Pressing(BaseController):
         if self._anchor is None:
             self._anchor = tool[:2].copy()
         touching = up > self.contact
-        if touching and math.isnan(self._surface):
-            self._surface = float(tool[2])
+        if touching and self._searched >= 0:
+            # The first touch may be an impact that has pushed the surface in.
+            self._surface = float(np.fmax(self._surface, tool[2]))
         wanted = self._anchor
         if tool[2] < self._surface - self.drop:
-            wanted = self._anchor = tool[:2].copy()
-            self._surface = float(tool[2]) if touching else self._surface
-            self._searched = -1
+            if self._searched >= 0:
+                self._anchor, self._searched = tool[:2].copy(), -1
+            wanted = self._anchor
         elif not math.isnan(self._surface) and self._searched >= 0:
             wanted = self._anchor + self.search(self._searched)
             self._searched += 1
