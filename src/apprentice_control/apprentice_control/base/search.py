@@ -62,13 +62,15 @@ class Pressing(BaseController):
             # The first touch may be an impact that has pushed the surface in.
             self._surface = float(np.fmax(self._surface, tool[2]))
         wanted = self._anchor
-        if tool[2] < self._surface - self.drop:
-            if self._searched >= 0:
-                self._anchor, self._searched = tool[:2].copy(), -1
-            wanted = self._anchor
-        elif not math.isnan(self._surface) and self._searched >= 0:
+        if self._searched >= 0 and tool[2] < self._surface - self.drop:
+            wanted = self._anchor = tool[:2].copy()
+            self._searched = -1
+        elif self._searched >= 0 and touching:
             wanted = self._anchor + self.search(self._searched)
             self._searched += 1
+        elif self._searched > 0:
+            # Nothing below any more: perhaps the mouth of the socket.
+            wanted = tool[:2]
         down = -self.descent if not touching else float(np.clip(self.compliance * (up - self.force), -self.descent, self.descent))
         return np.append(wanted - tool[:2], down)
 
