@@ -14,6 +14,7 @@ import numpy as np
 from apprentice_control.arm_command import AppliedRecord, ArmCommand, SafetyEvent
 from apprentice_control.arm_loop import ArmLoop
 from apprentice_control.backend import ArmState
+from apprentice_control.disturbance import Disturbance
 from apprentice_control.estop import EstopLatch
 from apprentice_control.loop_messages import ArmFacts, ArmOrder, ArmStatus
 from apprentice_control.sim_clock import SimClock
@@ -49,7 +50,10 @@ def claim(folder: Path) -> IO[str]:
 class ArmSession:
     """Hosts ArmLoop over a backend. In lockstep call `run_period`; in realtime call `cycle` every `backend.period` seconds."""
 
-    def __init__(self, robot: RobotProfile, cell: CellConfig, task: TaskConfig, pace: str, seed: int, folder: Path):
+    def __init__(
+        self, robot: RobotProfile, cell: CellConfig, task: TaskConfig, pace: str, seed: int, folder: Path,
+        disturbance: Disturbance | None = None,
+    ):
         self.robot, self.cell, self.task = robot, cell, task
         self.lockstep = pace == "lockstep"
         self._lock = claim(folder)
@@ -64,6 +68,7 @@ class ArmSession:
         self.loop = ArmLoop(
             robot, self.limits, self.backend, period, cell.timing.action_delay, self.estop, sliced=not self.lockstep
         )
+        self.loop.disturb(disturbance)
         self.cycles = round(period / self.backend.period)
         self._step_ns = round(self.backend.period * 1e9)
         self._clock = SimClock(folder / "clock") if self.lockstep else None

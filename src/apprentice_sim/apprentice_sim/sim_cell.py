@@ -11,6 +11,7 @@ import numpy as np
 
 from apprentice_control.arm_command import AppliedRecord, ArmCommand
 from apprentice_control.arm_loop import ArmLoop
+from apprentice_control.disturbance import disturbance_of
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.scripted import HomeReset, RandomWatcher, make_expert
 from apprentice_core.cell import ActionSource, EpisodeRef, EpisodeRequest, EpisodeSink, ResetRequest, ResetResult, StepResult
@@ -290,6 +291,7 @@ class SimCell:
         """The first of `sources` is the base, the others are its residuals."""
         scheduler = SingleTask()
         segment = scheduler.begin(context)
+        self.loop.disturb(disturbance_of(context.metadata, self.task_config.action, context.seed) if context.kind == "episode" else None)
         for source in sources:
             source.reset(context)
         if sink is not None:
@@ -324,6 +326,8 @@ class SimCell:
             if abort is not None:
                 abort("interrupted")
             raise
+        finally:
+            self.loop.disturb(None)
         return EpisodeRef(context.episode_id, path, self._steps, success, outcome.terminated, outcome.truncated, outcome.reason)
 
     def _one_step(
