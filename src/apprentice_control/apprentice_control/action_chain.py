@@ -9,6 +9,7 @@ import numpy as np
 import pinocchio as pin
 
 from apprentice_control.differential_ik import DifferentialIK
+from apprentice_control.disturbance import Disturbance
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.safety import (
     ActionGate,
@@ -72,6 +73,8 @@ class ActionChain:
         self.rotation = RotationClamp(rotation, self.home_pose.rotation, angular, ROTATION_BULGE * bulge)
         self.force = ForceGate(soft, hard)
         self.limiter = JointLimiter(DifferentialIK(kinematics, lower, upper, home), velocity, self.cap.bound, self.box, self.rotation)
+        self.disturbance: Disturbance | None = None
+        """simulation only: ArmLoop.disturb sets it"""
         self._usable: dict[ActionSpace, str] = {}
 
     def unusable(self, space: ActionSpace) -> str:
@@ -99,22 +102,26 @@ class ActionChain:
         The set point may move on meanwhile: the last slice limits the joints' and the tool's speed from where it stands then.
         """
         mixed, gate = self.gate(space, values)
-        si = space.to_si(mixed)
+        before, wanted = [gate], mixed
+        if self.disturbance is not None:
+            wanted, added = self.disturbance(space, mixed)
+            before.append(added)
+        si = space.to_si(wanted)
         yield
         if space.name == "joint_velocity_gripper":
-            return (yield from self._joint(space, mixed, si, gate, setpoint, measured, force))
-        return (yield from self._cartesian(space, mixed, si, gate, setpoint, measured, force))
+            return (yield from self._joint(space, mixed, si, before, setpoint, measured, force))
+        return (yield from self._cartesian(space, mixed, si, before, setpoint, measured, force))
 
     def _cartesian(
-        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, gate: StageRecord, setpoint: JointSetpoint, measured: np.ndarray,
-        force: np.ndarray,
+        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: JointSetpoint,
+        measured: np.ndarray, force: np.ndarray,
     ) -> Slices[Plan]:
         displacement = space.name == "cartesian_displacement"
         twist = np.concatenate([si / self.period, np.zeros(3)]) if displacement else si[:6]
         position, rotation = self._leash(setpoint.goal, measured)
         motion = Motion(position, rotation, twist, self.period, force)
         yield
-        stages = [gate, self.cap(motion), self.box(motion), self.rotation(motion), self.force(motion)]
+        stages = [*before, self.cap(motion), self.box(motion), self.rotation(motion), self.force(motion)]
         yield
         target, ik = yield from self.limiter.solve(motion, setpoint.goal)
         yield
@@ -132,8 +139,8 @@ class ActionChain:
         return Plan(target, 0.0 if displacement else float(mixed[6]), mixed, executed, [*stages, ik, limit])
 
     def _joint(
-        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, gate: StageRecord, setpoint: JointSetpoint, measured: np.ndarray,
-        force: np.ndarray,
+        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: JointSetpoint,
+        measured: np.ndarray, force: np.ndarray,
     ) -> Slices[Plan]:
         speed, cap = self.joint_cap(si[:-1])
         reference = np.minimum(np.maximum(setpoint.goal, measured - LEASH_JOINT), measured + LEASH_JOINT)
@@ -142,9 +149,9 @@ class ActionChain:
         twist = np.concatenate([last.position - first.position, pin.log3(last.rotation @ first.rotation.T)]) / self.period
         motion = Motion(first.position, first.rotation, twist, self.period, force)
         yield
-        stages = [gate, cap, self.box(motion), self.rotation(motion), self.force(motion)]
+        stages = [*before, cap, self.box(motion), self.rotation(motion), self.force(motion)]
         yield
-        if any(s.changed for s in stages[2:]):
+        if any(s.changed for s in stages[len(before) + 1 :]):
             target, ik = yield from self.limiter.solve(motion, target)
             yield
         else:

@@ -22,6 +22,7 @@ from apprentice_control.arm_command import (
     SafetyEvent,
 )
 from apprentice_control.backend import ArmBackend, ArmState
+from apprentice_control.disturbance import STAGE, Disturbance
 from apprentice_control.estop import EstopLatch
 from apprentice_control.impedance import JointImpedance
 from apprentice_control.kinematics import Kinematics
@@ -127,6 +128,12 @@ class ArmLoop:
         """Holds for one step instead of an answer. A step id of 0 stands for no step: hold, and record nothing."""
         space = self._last_space or ActionSpace("", ())
         return self._queue(ArmCommand(step_id, episode_id, source, space, ()), reason)
+
+    def disturb(self, disturbance: Disturbance | None) -> None:
+        """Adds control noise to every answer from now on (spec 001c A17); SafetyError where the arm is none of a simulation."""
+        if disturbance is not None and "lockstep" not in self.backend.capabilities:
+            raise SafetyError("a disturbance is added in simulation only")
+        self.chain.disturbance = disturbance
 
     def applied(self) -> AppliedRecord | None:
         """The newest answer that took effect; its outcome becomes `retreat` or `stop` when that strikes while it runs."""
@@ -308,13 +315,13 @@ class ArmLoop:
         self._last_space = command.space
         self.watchdog.command = self.now
         self._set("running", "")
-        reason = next((f"{s.name}: {s.reason}" for s in plan.stages if s.changed), "")
+        clamped = [s for s in plan.stages if s.changed and s.name != STAGE]
+        reason = f"{clamped[0].name}: {clamped[0].reason}" if clamped else ""
         self._record(pending, "applied", reason, plan.mixed, plan.executed, plan.stages)
-        for stage in plan.stages:
-            if stage.changed:
-                self.counters.clamps += 1
-                self._event(STAGE_CODES[stage.name], stage.name, "clamped", command=command, before=stage.before, after=stage.after,
-                            message=stage.reason)
+        for stage in clamped:
+            self.counters.clamps += 1
+            self._event(STAGE_CODES[stage.name], stage.name, "clamped", command=command, before=stage.before, after=stage.after,
+                        message=stage.reason)
 
     def _abandon(self, outcome: Outcome, reason: str) -> None:
         """Gives up the plan under way, if any: what struck comes before the move that it would have made."""

@@ -16,6 +16,7 @@ from apprentice_control.arm_command import AppliedRecord
 from apprentice_control.arm_link import ArmLink
 from apprentice_control.arm_session import ArmSession
 from apprentice_control.command_gate import CommandGate, Decision
+from apprentice_control.disturbance import Disturbance
 from apprentice_control.loop_messages import ArmOrder, LoopEvent
 from apprentice_control.loop_process import LoopOptions
 from apprentice_control.realtime import CycleStatistics, take_priority
@@ -47,6 +48,9 @@ PARAMETERS = (
         "priority", -1, "SCHED_FIFO priority of the loop at pace realtime, the node's is one below; -1: if permitted; 0: none",
         bounds=(-1, 99),
     ),
+    Param("disturbance_mean", 0.0, "control noise added to every command of the task, in simulation at pace lockstep", bounds=(-1.0, 1.0)),
+    Param("disturbance_sigma", 0.0, "its standard deviation, in [-1, 1] units as the mean", bounds=(0.0, 1.0)),
+    Param("disturbance_axes", "all", "on every axis or on the first alone", choices=("all", "x")),
     Param("scene_rate", 20.0, "scene snapshots per second at pace realtime, Hz", bounds=(1.0, 100.0)),
 )
 
@@ -68,7 +72,12 @@ class ArmNode(ApprenticeNode):
         self._link: ArmLink | None = None
         self._arm: ArmSession | ArmLink
         if s["pace"] == "lockstep":
-            self._arm = self._session = ArmSession(robot, cell, task, s["pace"], s["seed"], folder)
+            noise = Disturbance(task.action, s["disturbance_mean"], s["disturbance_sigma"], s["disturbance_axes"], s["seed"])
+            self._arm = self._session = ArmSession(
+                robot, cell, task, s["pace"], s["seed"], folder, noise if noise.mean or noise.sigma else None
+            )
+        elif s["disturbance_mean"] or s["disturbance_sigma"]:
+            raise SafetyError("parameter disturbance_mean, disturbance_sigma: control noise is for simulation at pace lockstep only")
         else:
             options = LoopOptions(s["cell"], s["task"], s["seed"], str(folder), s["state_rate"], s["scene_rate"], s["priority"])
             self._arm = self._link = ArmLink(robot, options)

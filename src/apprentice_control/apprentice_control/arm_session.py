@@ -14,6 +14,7 @@ import numpy as np
 from apprentice_control.arm_command import AppliedRecord, ArmCommand, SafetyEvent
 from apprentice_control.arm_loop import ArmLoop
 from apprentice_control.backend import ArmState
+from apprentice_control.disturbance import Disturbance
 from apprentice_control.estop import EstopLatch
 from apprentice_control.loop_messages import ArmFacts, ArmOrder, ArmStatus
 from apprentice_control.sim_clock import SimClock
@@ -22,7 +23,7 @@ from apprentice_core.cell_factory import effective_limits, policy_action_space
 from apprentice_core.config import CellConfig, RobotProfile, TaskConfig
 from apprentice_core.errors import SafetyError
 from apprentice_core.plugins import BACKENDS, load_plugin
-from apprentice_core.spaces import ActionSpace, joint_velocity_gripper
+from apprentice_core.spaces import ActionSpace, cartesian_velocity_gripper, joint_velocity_gripper
 
 ESTOP_FILE = "estop.json"
 ESTOP_QUIET = 1.0
@@ -49,7 +50,10 @@ def claim(folder: Path) -> IO[str]:
 class ArmSession:
     """Hosts ArmLoop over a backend. In lockstep call `run_period`; in realtime call `cycle` every `backend.period` seconds."""
 
-    def __init__(self, robot: RobotProfile, cell: CellConfig, task: TaskConfig, pace: str, seed: int, folder: Path):
+    def __init__(
+        self, robot: RobotProfile, cell: CellConfig, task: TaskConfig, pace: str, seed: int, folder: Path,
+        disturbance: Disturbance | None = None,
+    ):
         self.robot, self.cell, self.task = robot, cell, task
         self.lockstep = pace == "lockstep"
         self._lock = claim(folder)
@@ -64,12 +68,14 @@ class ArmSession:
         self.loop = ArmLoop(
             robot, self.limits, self.backend, period, cell.timing.action_delay, self.estop, sliced=not self.lockstep
         )
+        self.loop.disturb(disturbance)
         self.cycles = round(period / self.backend.period)
         self._step_ns = round(self.backend.period * 1e9)
         self._clock = SimClock(folder / "clock") if self.lockstep else None
         self.last_request = float("-inf")
         self.scheduling = pace
-        spaces = (policy_action_space(self.limits, task), joint_velocity_gripper(robot.arm_joints))
+        # A task's own, and those of the resets.
+        spaces = (policy_action_space(self.limits, task), joint_velocity_gripper(robot.arm_joints), cartesian_velocity_gripper())
         self.spaces: dict[str, ActionSpace] = {s.hash: s for s in spaces}
         if not self.estop.latched:
             self.loop.engage()

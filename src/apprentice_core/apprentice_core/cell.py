@@ -46,6 +46,10 @@ class CellSpec:
         return tuple(a for s in self.streams for a in s.arrays)
 
 
+OPERATOR_NEEDED = "operator needed: "
+"""how the reason of a reset begins that no further try can better: a loop on the job pauses and calls for a person (spec 001c B28)"""
+
+
 @dataclass(frozen=True)
 class ResetRequest:
     """What is put back before an episode, and to where."""

@@ -49,6 +49,23 @@ def goal_of(metadata: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return out
 
 
+def start_of(metadata: Mapping[str, Any]) -> np.ndarray | None:
+    """metadata["start"]["tool"], where the tool stands when the episode begins: float64 [3] m in the base frame, None where not given.
+
+    ValueError says what is wrong with it.
+    """
+    start = metadata.get("start")
+    if start is None:
+        return None
+    try:
+        tool = np.asarray(start["tool"], dtype=np.float64)
+    except (TypeError, KeyError, ValueError, OverflowError):
+        tool = np.zeros(0)
+    if tool.shape != (3,) or not np.isfinite(tool).all():
+        raise ValueError("start.tool must be a list of 3 finite numbers")
+    return tool
+
+
 class SingleTask:
     """One segment for the whole episode: the task itself, with the goal that the episode's metadata names (`goal_of`), if any."""
 

@@ -94,3 +94,15 @@ class WrenchFilter:
             clean += self.value
             self.value = clean
         return self.value
+
+
+def force_in_base(wrench: np.ndarray, tool_pose: np.ndarray, sensor_in_tool: np.ndarray) -> np.ndarray:
+    """Force on the tool by the world in the base frame, N: [..., 3] of wrench [..., 6] and tool pose [..., 7] (xyzw).
+
+    `sensor_in_tool` [3, 3]: the sensor's orientation in the tool's frame (urdf.hand). Pressing down reads upwards: z > 0.
+    """
+    force = np.asarray(wrench, dtype=np.float64)[..., :3] @ sensor_in_tool.T
+    pose = np.asarray(tool_pose, dtype=np.float64)
+    axis, w = pose[..., 3:6], pose[..., 6:7]
+    turn = 2.0 * np.cross(axis, force)
+    return force + w * turn + np.cross(axis, turn)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from apprentice_runtime.tick import EMPTY, Answer
+from apprentice_core.cell import SourceAction
+from apprentice_core.mixing import mix
+from apprentice_runtime.tick import Answer
 
 
 @dataclass(frozen=True)
@@ -104,30 +103,19 @@ class Mux:
         return command
 
     def _alone(self, answer: Answer) -> Answer:
-        values, fault = _total(answer.values, {"noise": answer.noise})
-        return replace(answer, values=values, fault=answer.fault or fault)
+        mixed = mix(_given(answer))
+        assert mixed is not None
+        return replace(answer, values=mixed.values, fault=mixed.fault)
 
     def _mixed(self, base: Answer) -> Answer:
-        parts = [self._answers[s] for s in self._sources[1:] if s in self._answers]
-        usable = [p.values for p in parts if p.values.shape == base.values.shape and np.isfinite(p.values).all()]
-        residual = np.asarray(np.sum(usable, axis=0, dtype=np.float32)) if usable else np.zeros_like(base.values)
-        fault = base.fault or next((p.fault for p in parts if p.fault), "")
-        if len(usable) < len(parts):
-            fault = fault or "residual: wrong shape or not finite"
-        noises = [a.noise for a in (base, *parts) if a.noise.shape == base.values.shape]
-        noise = np.asarray(np.sum(noises, axis=0, dtype=np.float32)) if noises else EMPTY
-        values, broken = _total(base.values, {"residual": residual, "noise": noise})
-        return replace(base, values=values, base=base.values, residual=residual, noise=noise, fault=fault or broken)
+        parts = [self._answers.get(s) for s in self._sources[1:]]
+        mixed = mix(_given(base), [None if p is None else _given(p) for p in parts])
+        assert mixed is not None
+        bundle = next((p.bundle_id for p in parts if p is not None and p.bundle_id), base.bundle_id)
+        return replace(
+            base, values=mixed.values, base=mixed.base, residual=mixed.residual, noise=mixed.noise, fault=mixed.fault, bundle_id=bundle
+        )
 
 
-def _total(values: np.ndarray, added: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
-    """(float32 sum clipped to [-1, 1], fault); zeros when anything in it is not finite or does not fit."""
-    total = values.astype(np.float32, copy=True)
-    for name, part in added.items():
-        if part.size and part.shape != total.shape:
-            return np.zeros_like(values), f"{name}: shape {part.shape}, expected {total.shape}"
-        if part.size:
-            total = total + part
-    if not np.isfinite(total).all():
-        return np.zeros(values.shape, dtype=np.float32), "nan"
-    return np.clip(total, -1.0, 1.0), ""
+def _given(answer: Answer) -> SourceAction:
+    return SourceAction(answer.values, answer.noise, answer.fault)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from apprentice_control.arm_command import AppliedRecord, ArmCommand
 from apprentice_control.arm_loop import ArmLoop
+from apprentice_control.disturbance import disturbance_of
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.scripted import HomeReset, RandomWatcher, make_expert
 from apprentice_core.cell import ActionSource, EpisodeRef, EpisodeRequest, EpisodeSink, ResetRequest, ResetResult, StepResult
@@ -25,11 +27,14 @@ from apprentice_core.episode import (
     new_episode_id,
 )
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.mixing import mix
 from apprentice_core.reward import RewardBatch, RewardSource
 from apprentice_core.scheduler import SingleTask
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.tasks import ScriptedReward, make_task
+from apprentice_sim.connection import make_connection
 from apprentice_sim.observer import Observer
+from apprentice_sim.placing import ToolPlacing
 from apprentice_sim.pybullet_backend import PyBulletBackend
 from apprentice_sim.scenes import make_scene
 from apprentice_sim.world import World, WorldState
@@ -71,23 +76,31 @@ class SimCell:
         timing = self.cell.timing
         limits = effective_limits(self.profile, self.cell, self.task_config)
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
-        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed)
+        connection = make_connection(self.world) if self.cell.connection else None
+        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed, connection)
         self.spec = make_cell_spec(
             self.profile, self.cell, self.task_config, names, scene.tracked,
             sorted(PyBulletBackend.capabilities | {"render_goal"}),
         )
         space, period = self.spec.action_space, timing.control_period
-        self.sources: dict[str, ActionSource] = {
-            "expert": make_expert(self.profile, self.task_config, space, period, seed=seed),
-            "random_watcher": RandomWatcher(self.profile, period, space, seed),
-            **(sources or {}),
-        }
-        self._home = HomeReset(self.profile, Kinematics(self.profile), period)
+        scripts: dict[str, ActionSource] = {}
+        self._holds = self.task_config.action == "cartesian_displacement"
+        if not self._holds:
+            scripts["expert"] = make_expert(self.profile, self.task_config, space, period, seed=seed)
+            scripts["random_watcher"] = RandomWatcher(self.profile, period, space, seed)
+        self.sources: dict[str, ActionSource] = {**scripts, **(sources or {})}
+        kinematics = Kinematics(self.profile)
+        self._home = HomeReset(self.profile, kinematics, period)
+        self._placing = ToolPlacing(self.profile, kinematics)
         self._steps_per_period = round(period / self.backend.period)
         self._step_id = time.time_ns()
         self._first: Arrays = {}
         self._first_observation: Observation = {}
         self._steps, self._length = 0, self.task_config.horizon
+        self.goal: Mapping[str, np.ndarray] = {}
+        """what rewards are told is pursued: the segment's goal in an episode; `step` leaves it as it is"""
+        if self._holds:
+            self._place_tool(None)
         self.loop.engage()
         self.world.reset_scene(seed=int(self._rng.integers(2**31)))
         self._rest(SETTLE_STEPS)
@@ -132,23 +145,29 @@ class SimCell:
 
     # -- reset -------------------------------------------------------------------------------------------------------
 
-    def reset(self, request: ResetRequest = FULL_RESET) -> ResetResult:
-        """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries."""
+    def reset(self, request: ResetRequest = FULL_RESET, start: Sequence[float] | None = None) -> ResetResult:
+        """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries.
+
+        Where the gripper holds something from the start on, the tool goes to `start` [3] m instead, by default the scene's own.
+        """
         begun = time.perf_counter()
         if request.mode == "operator":
             return ResetResult(False, 0, 0.0, "no operator stands at a simulated cell")
         reason, tries = "", 1
         seed = int(self._rng.integers(2**31)) if request.seed is None else request.seed
         for tries in range(1, 4) if request.mode != "none" else ():
-            reason = self._reset_once(request, seed + (tries - 1) * 1_000_003)
+            reason = self._reset_once(request, seed + (tries - 1) * 1_000_003, start)
             if not reason:
                 break
         self._begin(self.task_config.horizon)
         return ResetResult(not reason, tries, time.perf_counter() - begun, reason)
 
-    def _reset_once(self, request: ResetRequest, seed: int) -> str:
+    def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | None = None) -> str:
         """'' when the reset is verified, else what is wrong."""
-        if request.mode in ("robot", "full"):
+        if request.mode in ("robot", "full") and self._holds:
+            self._place_tool(start)
+            self.loop.engage()
+        elif request.mode in ("robot", "full"):
             self.loop.engage()
             if not self._drive_home():
                 return "the arm did not get home"
@@ -173,7 +192,7 @@ class SimCell:
         context = self._context("reset", self._home.name, request, RESET_STEPS, None)
         if self.sink is not None and self.record_resets:
             self._begin(RESET_STEPS)
-            return self._roll(context, self._home, self.sink, False).reason == "source_done"
+            return self._roll(context, (self._home,), self.sink, False).reason == "source_done"
         self._home.reset(context)
         for _ in range(RESET_STEPS):
             answer = self._home.act(self.observer.proprioception(), Segment(mode="reset"))
@@ -182,10 +201,17 @@ class SimCell:
             self._advance(answer.values, self._home.action_space, self._home.name, context.episode_id, look=False)
         return False
 
+    def _place_tool(self, start: Sequence[float] | None) -> None:
+        """The arm, at rest, with its tool at `start`; what it holds comes with the scene."""
+        if start is None:
+            start = self.world.scene.start  # type: ignore[union-attr]
+        self.world.set_robot(self._placing.joints(start).tolist(), self.profile.gripper.open)
+
     def _rest(self, periods: int) -> None:
-        """Nobody drives; the gripper opens."""
+        """Nobody drives; a gripper that the policy commands opens."""
         values = self.spec.action_space.neutral()
-        values[-1] = -1.0
+        if self.spec.action_space.dimensions[-1].binary:
+            values[-1] = -1.0
         for _ in range(periods):
             self._advance(values, self.spec.action_space, "reset", "", look=False)
 
@@ -216,7 +242,7 @@ class SimCell:
         return applied
 
     def step(self, action: np.ndarray) -> StepResult:
-        """One control period; `action` is normalised, in the spec's space. Terminates on a safety abort, truncates at the horizon."""
+        """One control period; `action` is normalised, in the spec's space. Truncates on a safety abort and at the horizon."""
         before, observed = self.observe(), self.privileged()
         values, fault = self.spec.action_space.clean(action)
         applied = self._advance(values, self.spec.action_space, "step", "")
@@ -226,8 +252,8 @@ class SimCell:
         aborted = applied.outcome in ABORTS
         info: dict[str, Any] = {"success": any(r.success for r in rewards.values()), "outcome": applied.outcome, "fault": fault}
         return StepResult(
-            self.observe(), {k: r.value for k, r in rewards.items()}, aborted or any(r.terminal for r in rewards.values()),
-            self._steps >= self._length, applied.reason, applied.executed, privileged, info,
+            self.observe(), {k: r.value for k, r in rewards.items()}, any(r.terminal for r in rewards.values()),
+            aborted or self._steps >= self._length, applied.reason, applied.executed, privileged, info,
         )
 
     def _rewards(self, before: Observation, executed: np.ndarray, observed: Arrays, privileged: Arrays) -> dict[str, RewardValue]:
@@ -240,7 +266,7 @@ class SimCell:
         after, first = one(self.observe()), one(self._first_observation)
         for source in self.rewards:
             hidden: dict[str, Any] = seen if source.needs_privileged else {}
-            batch = RewardBatch(one(before), executed[None], after, *count, first=first, **hidden)
+            batch = RewardBatch(one(before), executed[None], after, *count, goal=one(self.goal), first=first, **hidden)
             for name, r in source.compute_reward(batch).items():
                 out[f"{source.name}/{name}"] = RewardValue(
                     float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id,
@@ -250,24 +276,30 @@ class SimCell:
     # -- episodes ----------------------------------------------------------------------------------------------------
 
     def run(self, request: EpisodeRequest) -> EpisodeRef:
-        """One episode driven by `request.source`; ApprenticeError for an unknown source or another task."""
-        if request.source not in self.sources:
-            raise ApprenticeError(f"no source named {request.source!r}; known: {', '.join(self.sources)}")
+        """One episode driven by `request.source`, `base+residual` for a sum; ApprenticeError for an unknown source or another task."""
+        unknown = [n for n in request.source.split("+") if n not in self.sources]
+        if unknown:
+            raise ApprenticeError(f"no source named {unknown[0]!r}; known: {', '.join(self.sources)}")
         if request.task not in ("", self.task_config.name):
             raise ApprenticeError(f"this cell was set up for task {self.task_config.name}, not {request.task}")
         seed = request.reset.seed
         if seed is None and not request.reset.initial_state:
             seed = int(self._rng.integers(2**31))
-        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed))
+        start = request.metadata.get("start", {}).get("tool")
+        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed), start)
         if not result.ok:
             return EpisodeRef("", "", 0, False, False, True, f"reset_failed: {result.reason}")
         steps = request.steps or self.task_config.horizon
         self._begin(steps)
         context = self._context("episode", request.source, request, steps, seed)
-        return self._roll(context, self.sources[request.source], self.sink if request.record else None, request.end_on_success)
+        sources = tuple(self.sources[n] for n in request.source.split("+"))
+        return self._roll(context, sources, self.sink if request.record else None, request.end_on_success)
 
     def _context(self, kind: EpisodeKind, source: str, request: EpisodeRequest, steps: int, seed: int | None) -> EpisodeContext:
+        # What is learned on top of a base controller holds for that controller only (spec 001c section 2.2).
+        base = getattr(self.sources.get(source.split("+")[0]), "base_hash", "")
         metadata = {
+            **({"base_hash": base} if base else {}),
             "reset_mode": request.reset.mode, "continues": request.continues, "tags": list(request.tags), "horizon": steps,
             "pace": "in_process", "reward_sources": [r.name for r in self.rewards], "record": request.record, "deterministic": True,
             **request.metadata,
@@ -275,17 +307,23 @@ class SimCell:
         start, deterministic = request.reset.initial_state, bool(metadata["deterministic"])
         return EpisodeContext(new_episode_id(), self.task_config.name, kind, seed, source, start, steps, deterministic, metadata)
 
-    def _roll(self, context: EpisodeContext, source: ActionSource, sink: EpisodeSink | None, end_on_success: bool) -> EpisodeRef:
+    def _roll(
+        self, context: EpisodeContext, sources: tuple[ActionSource, ...], sink: EpisodeSink | None, end_on_success: bool
+    ) -> EpisodeRef:
+        """The first of `sources` is the base, the others are its residuals."""
         scheduler = SingleTask()
         segment = scheduler.begin(context)
-        source.reset(context)
+        self.loop.disturb(disturbance_of(context.metadata, self.task_config.action, context.seed) if context.kind == "episode" else None)
+        for source in sources:
+            source.reset(context)
         if sink is not None:
             sink.start(context, self.spec)
         outcome, success, observed = EpisodeOutcome(False, True, "horizon"), False, self.privileged()
         try:
             for step in range(context.horizon):
                 capture = self.observer.current
-                record = self._one_step(step, capture.observation, capture.stamp, segment, context, source, observed, end_on_success)
+                self.goal = segment.goal
+                record = self._one_step(step, capture.observation, capture.stamp, segment, context, sources, observed, end_on_success)
                 if record is None:
                     outcome = EpisodeOutcome(False, True, "source_done")
                     break
@@ -295,8 +333,11 @@ class SimCell:
                 succeeded = any(r.success for r in record.rewards.values())
                 success = success or succeeded
                 if record.discount == 0.0:
-                    reason = record.reason if record.outcome in ABORTS else "success" if succeeded else "terminal"
-                    outcome = EpisodeOutcome(True, False, reason)
+                    outcome = EpisodeOutcome(True, False, "success" if succeeded else "terminal")
+                    break
+                if record.outcome in ABORTS:
+                    # The arm left, not the task: what it was worth to go on is still to be estimated (spec 001c section 1.2).
+                    outcome = EpisodeOutcome(False, True, record.reason)
                     break
                 segment = scheduler.next(self.observe(), {k: r.value for k, r in record.rewards.items()}) or segment
             outcome = EpisodeOutcome(outcome.terminated, outcome.truncated, outcome.reason, success if context.kind == "episode" else None)
@@ -307,33 +348,40 @@ class SimCell:
             if abort is not None:
                 abort("interrupted")
             raise
+        finally:
+            self.loop.disturb(None)
         return EpisodeRef(context.episode_id, path, self._steps, success, outcome.terminated, outcome.truncated, outcome.reason)
 
     def _one_step(
-        self, step: int, observation: Observation, stamp: float, segment: Segment, context: EpisodeContext, source: ActionSource,
-        observed: Arrays, end_on_success: bool,
+        self, step: int, observation: Observation, stamp: float, segment: Segment, context: EpisodeContext,
+        sources: tuple[ActionSource, ...], observed: Arrays, end_on_success: bool,
     ) -> StepRecord | None:
-        """Asks, acts, rewards. None: the source has asked to end."""
-        space: ActionSpace = getattr(source, "action_space", self.spec.action_space)
+        """Asks, acts, rewards. None: a source has asked to end."""
+        first = sources[0]
+        space: ActionSpace = getattr(first, "action_space", self.spec.action_space)
         received = time.time_ns()
-        answer = source.act(observation, segment, observed if source.needs_privileged else None)
+        answers = [s.act(observation, segment, observed if s.needs_privileged else None) for s in sources]
         answered = time.time_ns()
-        if answer.request_end:
+        if any(a.request_end for a in answers):
             return None
-        values, fault = space.clean(answer.values)
+        values, fault = space.clean(answers[0].values)
+        mixed = mix(replace(answers[0], values=values, fault=answers[0].fault or fault), answers[1:])
+        assert mixed is not None
         zero = np.zeros(space.size, dtype=np.float32)
-        noise = zero if answer.noise is None else np.asarray(answer.noise, dtype=np.float32)
-        mixed = np.clip(values + noise, -1.0, 1.0).astype(np.float32)
-        applied = self._advance(mixed, space, source.name, context.episode_id)
+        applied = self._advance(mixed.values, space, first.name, context.episode_id)
         privileged = self.privileged()
         rewards = self._rewards(observation, applied.executed, observed, privileged)
         self._steps += 1
-        ends = applied.outcome in ABORTS or any(r.terminal or (end_on_success and r.success) for r in rewards.values())
+        ends = any(r.terminal or (end_on_success and r.success) for r in rewards.values())
         return StepRecord(
-            step_id=self._step_id, step=step, stamp=stamp, segment=segment, actor=source.name,
-            actions={"source": values, "base": zero, "residual": zero, "noise": noise, "mixed": mixed, "executed": applied.executed},
+            step_id=self._step_id, step=step, stamp=stamp, segment=segment, actor=first.name,
+            actions={
+                "source": mixed.base, "base": mixed.base if len(sources) > 1 else zero, "residual": mixed.residual, "noise": mixed.noise,
+                "mixed": mixed.values, "executed": applied.executed,
+            },
             action_space=space.name, action_space_hash=space.hash, discount=0.0 if ends else 1.0, rewards=rewards, outcome=applied.outcome,
-            reason=applied.reason, privileged=observed, next_privileged=privileged, stages=applied.stages, bundle_id=source.bundle_id,
-            digest=observation_digest(observation), fault=answer.fault or fault, received=received, inference_start=received,
+            reason=applied.reason, privileged=observed, next_privileged=privileged, stages=applied.stages,
+            bundle_id=next((s.bundle_id for s in reversed(sources) if s.bundle_id), ""),
+            digest=observation_digest(observation), fault=mixed.fault, received=received, inference_start=received,
             inference_end=answered, sent=answered, applied=applied.applied,
         )

@@ -8,12 +8,15 @@ from apprentice_control.scripted.lift_expert import LiftExpert
 from apprentice_control.scripted.pick_place_expert import PickPlaceExpert
 from apprentice_control.scripted.random_watcher import RandomWatcher
 from apprentice_control.scripted.stack_expert import StackExpert
+from apprentice_control.scripted.tool_reset import GripCheck, ToolReset
 from apprentice_core.cell import ActionSource
 from apprentice_core.config import RobotProfile, TaskConfig
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionSpace
 
-__all__ = ["ClothExpert", "HomeReset", "LiftExpert", "PickPlaceExpert", "RandomWatcher", "StackExpert", "make_expert"]
+__all__ = [
+    "ClothExpert", "GripCheck", "HomeReset", "LiftExpert", "PickPlaceExpert", "RandomWatcher", "StackExpert", "ToolReset", "make_expert",
+]
 
 
 def make_expert(
