@@ -49,3 +49,18 @@ def decode_png(data: bytes | np.ndarray | memoryview) -> np.ndarray:
     if image is None:
         raise ValueError("not a decodable PNG")
     return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+
+
+GRAY = 32
+"""pixels a side of the policy's picture (spec 001c section 3.3)"""
+
+
+def to_gray32(image: np.ndarray) -> np.ndarray:
+    """uint8 [..., 3] of a square frame whose side is a multiple of 32 -> float32 [..., 32, 32] in [0, 1]: integer box filter, then the mean
+    of the channels. The picture that an image policy of spec 001c sees and that goal images are compared in (X18)."""
+    side = image.shape[-2]
+    if image.ndim < 3 or image.shape[-3:] != (side, side, 3) or side % GRAY or image.dtype != np.uint8:
+        raise ValueError(f"image {image.dtype} {image.shape} is not square RGB of a multiple of {GRAY} pixels")
+    frames = image.reshape(-1, side, side, 3)
+    small = np.stack([box_reduce(f, side // GRAY) for f in frames]) if len(frames) else np.zeros((0, GRAY, GRAY, 3), dtype=np.uint8)
+    return (small.mean(axis=-1, dtype=np.float32) / np.float32(255.0)).reshape(*image.shape[:-3], GRAY, GRAY)

@@ -4,47 +4,37 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
-from apprentice_core.config import load_task
-from apprentice_core.errors import ApprenticeError, BundleError, ConfigError
+from apprentice_core.config import load_cell
+from apprentice_core.errors import BundleError, ConfigError
 from apprentice_core.reward import RewardResult, RewardSource
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import Observation
-from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_interfaces.msg import Applied, Reward, Tick
+from apprentice_runtime.reward_sources import REWARD_SOURCES, inputs_of, make_reward_source
 from apprentice_runtime.reward_tracker import RewardTracker
 from apprentice_runtime.ros_convert import floats, from_floats, tick_from_msg
 from apprentice_runtime.ros_source import PATIENCE, RETRY, PrivilegedTap
 from apprentice_runtime.ros_streams import StreamTaps
 from apprentice_runtime.tick import TickPlan
 
-if TYPE_CHECKING:
-    from apprentice_learning.rewards.sketch_reward import SketchReward
-
 PARAMETERS = (
     Param("task", "lift", "task config"),
-    Param("source", "scripted", "which reward source; answers on reward/<source>", choices=("scripted", "sketch")),
-    Param("bundle", "", "folder of the reward bundle that the source sketch serves"),
+    Param("cell", "sawyer_lift", "cell config: its robot says how the force sensor is mounted"),
+    Param("source", "scripted", "which reward source; answers on reward/<source>", choices=REWARD_SOURCES),
+    Param("bundle", "", "folder of the reward bundle that the sources sketch and classifier serve"),
+    Param("goal_image", "", "PNG of the goal that the source goal_image compares with"),
+    Param("beta_sign", 1, "dense: 1 rewards nearness (ours), -1 punishes it (as printed)", bounds=(-1, 1)),
+    Param("inserted_by", "distance", "dense: what turns the sign of its force term", choices=("distance", "connection")),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
 )
-
-
-def sketch_source(bundle: str) -> SketchReward:
-    """ApprenticeError when no bundle is named; BundleError for a wrong one."""
-    # torch takes seconds and 200 MB: a node of scripted rewards does without.
-    from apprentice_learning.rewards.sketch_reward import SketchReward
-
-    if not bundle:
-        raise ApprenticeError("parameter bundle: the source sketch needs the folder of a reward bundle")
-    return SketchReward(bundle)
 
 
 class RewardNode(ApprenticeNode):
@@ -52,8 +42,7 @@ class RewardNode(ApprenticeNode):
         super().__init__("reward_node", PARAMETERS)
         s = self.settings
         self._lockstep = s["pace"] == "lockstep"
-        self._sketch = sketch_source(s["bundle"]) if s["source"] == "sketch" else None
-        self._source: RewardSource = self._sketch or ScriptedReward(make_task(load_task(s["task"])))
+        self._source: RewardSource = make_reward_source(s, load_cell(s["cell"]).robot)
         self._tracker: RewardTracker | None = None
         self._taps: StreamTaps | None = None
         self._privileged = PrivilegedTap(self) if self._source.needs_privileged else None
@@ -76,17 +65,13 @@ class RewardNode(ApprenticeNode):
             return
         if self._taps:
             self._taps.destroy()
-        # A scripted reward reads proprioception and privileged poses: images are never decoded for it.
-        streams = tuple(s for s in spec.streams if not s.name.startswith("camera/"))
-        if self._sketch is not None:
-            try:
-                self._sketch.check(spec.observation)
-            except BundleError as error:
-                self.get_logger().fatal(str(error))
-                self.request_stop(2)
-                return
-            reads = set(self._sketch.inputs)
-            streams = tuple(s for s in spec.streams if any(a.name in reads for a in s.arrays))
+        try:
+            reads = inputs_of(self._source, spec)
+        except BundleError as error:
+            self.get_logger().fatal(str(error))
+            self.request_stop(2)
+            return
+        streams = tuple(s for s in spec.streams if any(a.name in reads for a in s.arrays))
         self._taps = StreamTaps(self, streams, robot, self._lockstep)
         self._tracker = RewardTracker(self._source, spec.action_space.size)
         # Last: who is seen to publish rewards is asked for them.

@@ -1,0 +1,9 @@
+"""Reward sources without a network (contract 4): the natural rewards of spec 001c chapter B. Learned ones are in apprentice_learning."""
+
+from __future__ import annotations
+
+from apprentice_core.rewards.dense import DenseReward
+from apprentice_core.rewards.electrical import ElectricalReward
+from apprentice_core.rewards.goal_image import GoalImage, GoalImageReward, capture_goal_image, load_goal_image
+
+__all__ = ["DenseReward", "ElectricalReward", "GoalImage", "GoalImageReward", "capture_goal_image", "load_goal_image"]
