@@ -28,8 +28,8 @@ class Method:
 
     @property
     def base(self) -> str:
-        """Which base controller acts: `null` lets the policy act alone (spec 001c A10)."""
-        return "p_controller" if self.family in ("residual", "base") else "null"
+        """Which base controller acts: `null_controller` lets the policy act alone (spec 001c A10)."""
+        return "p_controller" if self.family in ("residual", "base") else "null_controller"
 
     @property
     def connectors(self) -> tuple[str, ...]:
