@@ -17,7 +17,7 @@ Input: TypeAlias = Tensor | Mapping[str, Tensor]
 class TwinQ(nn.Module):
     """Two independent Q on concat(s, a), evaluated together: (input, action [B, A]) -> [2, B].
 
-    `encoder` None: the input is a feature vector already (vector observations, or an encoder that someone else owns).
+    A tensor is a feature vector already (vector observations, or an encoder that someone else owns or has run).
     """
 
     def __init__(self, features: int, actions: int, hidden: Sequence[int], encoder: nn.Module | None = None):
@@ -26,12 +26,12 @@ class TwinQ(nn.Module):
         self.heads = EnsembleMLP(2, (features + actions, *hidden, 1))
 
     def forward(self, x: Input, action: Tensor) -> Tensor:
-        features = x if self.encoder is None else self.encoder(x)
+        features = x if isinstance(x, Tensor) or self.encoder is None else self.encoder(x)
         return self.heads(torch.cat((features, action), dim=-1)).squeeze(-1)
 
 
 class Value(nn.Module):
-    """V(s): input -> [B]."""
+    """V(s): input, or its features -> [B]."""
 
     def __init__(self, features: int, hidden: Sequence[int], encoder: nn.Module | None = None):
         super().__init__()
@@ -39,7 +39,7 @@ class Value(nn.Module):
         self.body = mlp((features, *hidden, 1))
 
     def forward(self, x: Input) -> Tensor:
-        return self.body(x if self.encoder is None else self.encoder(x)).squeeze(-1)
+        return self.body(x if isinstance(x, Tensor) or self.encoder is None else self.encoder(x)).squeeze(-1)
 
 
 class RecurrentCritic(nn.Module):
