@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from apprentice_core.episode import ACTION_KINDS, Episode, EpisodeOutcome, Segme
 from apprentice_learning.config import TrainConfig
 from apprentice_learning.data.columns import ArrayColumns
 
+sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 CAMERA = "camera/front"
 

@@ -76,8 +76,8 @@ def test_conditional_expectile_follows_mean_then_envelope():
 
 def test_losses_are_the_equations_of_the_spec():
     """One update against the equations written out plainly, with an optimiser of plain torch."""
-    iql, (batch,) = make(expectile=0.8, beta=2.0), batches(1)
-    plain = make(expectile=0.8, beta=2.0)
+    iql, (batch,) = make(expectile=0.8, awr_inv_temp=2.0), batches(1)
+    plain = make(expectile=0.8, awr_inv_temp=2.0)
     s, s2 = batch.observation["state"].clamp(-5, 5), batch.next_observation["state"].clamp(-5, 5)
     a = batch.action.clamp(-ACTION_BOUND, ACTION_BOUND)
     q = torch.minimum(*plain.target(s, a)).detach()
@@ -108,12 +108,12 @@ def test_target_moves_by_alpha_and_defaults_are_the_papers():
     for old, new, online in zip(before, iql.target.parameters(), iql.critic.parameters(), strict=True):
         assert torch.allclose(new, old + 0.005 * (online - old), atol=1e-8)
     c, n = IQLConfig(), NetworkConfig(proprio=("state",))
-    assert (c.expectile, c.beta, c.weight_clip, c.gamma, c.learning_rate, c.target_rate) == (0.7, 3.0, 100.0, 0.99, 3e-4, 0.005)
+    assert (c.expectile, c.awr_inv_temp, c.weight_clip, c.gamma, c.learning_rate, c.target_rate) == (0.7, 3.0, 100.0, 0.99, 3e-4, 0.005)
     assert n.hidden == (256, 256) and isinstance(iql.value.body[1], torch.nn.ReLU)
 
 
 def test_beta_zero_is_behaviour_cloning():
-    iql = make(beta=0.0)
+    iql = make(awr_inv_temp=0.0)
     torch.manual_seed(5)
     bc = BC(SPECS, 3, VECTOR, BCConfig())
     bc.network.load_state_dict(iql.actor.state_dict())
@@ -244,7 +244,7 @@ def test_point_maze_stitching():
     for tau, beta in ((0.9, 30.0), (0.5, 0.0)):
         torch.manual_seed(0)
         iql = IQL(specs, 2, NetworkConfig(proprio=("state",), proprio_embedding=0, hidden=(48, 48)),
-                  IQLConfig(expectile=tau, beta=beta, learning_rate=2e-3, target_rate=0.05, gamma=0.95))
+                  IQLConfig(expectile=tau, awr_inv_temp=beta, learning_rate=2e-3, target_rate=0.05, gamma=0.95))
         for _ in range(700):
             i = g.integers(0, len(s), 64)
             t = lambda x, i=i: torch.from_numpy(x[i])  # noqa: E731

@@ -11,15 +11,12 @@ import torch
 from apprentice_learning.data.augmentation import random_shift
 from apprentice_learning.data.batch import Batch
 from apprentice_learning.data.columns import reduced_name
+from apprentice_learning.data.shares import Shares
 from apprentice_learning.data.view import View
 
 
 class Sampler:
-    """`sample()` -> Batch. Arrays of a batch are reused by the next one, so a batch is valid until then.
-
-    Where batch size x ratio is no whole number, the remainder is carried over: after n batches each source has given
-    its share of n x size rows to within one row.
-    """
+    """`sample()` -> Batch. Arrays of a batch are reused by the next one, so a batch is valid until then."""
 
     def __init__(
         self, view: View, inputs: tuple[str, ...], size: int, seed: int, needs_next: bool, shift: int = 0, reduction: int = 1
@@ -29,23 +26,12 @@ class Sampler:
         self.view, self.inputs, self.size, self.needs_next, self.shift = view, inputs, size, needs_next, shift
         self.reduction = reduction
         self.generator = np.random.default_rng([seed, 2])
-        self.ratios = np.array([s.ratio for s in view.config.sources])
+        self.shares = Shares([s.ratio for s in view.config.sources], size)
         self.rows = [view.splits[s.name].train for s in view.config.sources]
-        self.credit = np.zeros(len(self.ratios))
         self._buffers: dict[str, np.ndarray] = {}
 
-    def counts(self) -> np.ndarray:
-        """Rows that each source gives to the next batch; their sum is the batch size."""
-        due = self.credit + self.ratios * self.size
-        counts = np.floor(due + 1e-9).astype(np.int64)
-        short = self.size - int(counts.sum())
-        for i in np.argsort(-(due - counts), kind="stable")[:short]:
-            counts[i] += 1
-        self.credit = due - counts
-        return counts
-
     def sample_rows(self) -> np.ndarray:
-        picks = [rows[self.generator.integers(0, len(rows), n)] for rows, n in zip(self.rows, self.counts(), strict=True)]
+        picks = [rows[self.generator.integers(0, len(rows), n)] for rows, n in zip(self.rows, self.shares.counts(), strict=True)]
         return np.concatenate(picks)
 
     def sample(self) -> Batch:
@@ -89,9 +75,9 @@ class Sampler:
     @property
     def state(self) -> dict[str, Any]:
         """JSON-able; with it a resumed run draws the rows that the interrupted one would have drawn."""
-        return {"generator": self.generator.bit_generator.state, "credit": self.credit.tolist()}
+        return {"generator": self.generator.bit_generator.state, "credit": self.shares.credit.tolist()}
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
         self.generator.bit_generator.state = state["generator"]
-        self.credit = np.array(state["credit"])
+        self.shares.credit = np.array(state["credit"])

@@ -54,8 +54,8 @@ class TwinEncoder(nn.Module):
 class TwinQ(nn.Module):
     """Two independent Q on concat(s, a), evaluated together: (input, action [B, A]) -> [2, B].
 
-    `encoder` None: the input is a feature vector already (vector observations, or an encoder that someone else owns). An encoder may give
-    each critic features of its own, [2, B, F].
+    A tensor is a feature vector already (vector observations, or an encoder that someone else owns or has run). An encoder may give each
+    critic features of its own, [2, B, F].
     """
 
     def __init__(self, features: int, actions: int, hidden: Sequence[int], encoder: nn.Module | None = None):
@@ -64,7 +64,7 @@ class TwinQ(nn.Module):
         self.heads = EnsembleMLP(2, (features + actions, *hidden, 1))
 
     def forward(self, x: Input, action: Tensor) -> Tensor:
-        return self.value(x if self.encoder is None else self.encoder(x), action)
+        return self.value(x if isinstance(x, Tensor) or self.encoder is None else self.encoder(x), action)
 
     def value(self, features: Tensor, action: Tensor) -> Tensor:
         """Both Q from features [B, F] or [2, B, F]: [2, B]."""
@@ -80,7 +80,7 @@ class TwinQ(nn.Module):
 
 
 class Value(nn.Module):
-    """V(s): input -> [B]."""
+    """V(s): input, or its features -> [B]."""
 
     def __init__(self, features: int, hidden: Sequence[int], encoder: nn.Module | None = None):
         super().__init__()
@@ -88,7 +88,7 @@ class Value(nn.Module):
         self.body = mlp((features, *hidden, 1))
 
     def forward(self, x: Input) -> Tensor:
-        return self.body(x if self.encoder is None else self.encoder(x)).squeeze(-1)
+        return self.body(x if isinstance(x, Tensor) or self.encoder is None else self.encoder(x)).squeeze(-1)
 
 
 class RecurrentCritic(nn.Module):

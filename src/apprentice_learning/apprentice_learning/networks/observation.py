@@ -7,15 +7,17 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from apprentice_core.config import Strict
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
-from apprentice_learning.networks.encoders import CAMERA_ENCODERS, box_filter
+from apprentice_learning.networks.encoders import CAMERA_ENCODERS, CameraEncoder, box_filter
 from apprentice_learning.networks.normaliser import Normaliser
 from apprentice_learning.networks.vector_input import VectorInput
+from apprentice_learning.representations.config import SplitConfig
+from apprentice_learning.representations.split import Latent, SplitEncoder
 
 TensorObservation = dict[str, Tensor]
 
@@ -27,9 +29,12 @@ class NetworkConfig(Strict):
     proprio: tuple[str, ...] = Field(
         (), description="vector arrays that the policy reads, or slices of them: tool/pose[0:3]; goal/<name>: of the segment's goal"
     )
-    encoder: Literal["tiny", "full", "gray32"] = Field(
-        "full", description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP; gray32: released code (spec 001c section 3.4)"
+    encoder: Literal["tiny", "full", "gray32", "split"] = Field(
+        "full",
+        description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP; gray32: released code (spec 001c section 3.4); "
+        "split: latents of spec 001c section 4.3",
     )
+    split: SplitConfig | None = Field(None, description="of the encoder `split`, and of no other")
     image_reduction: int = Field(
         1, ge=1, le=8, description="ours: side of the box filter that makes the frames smaller before the encoder; 1: as recorded"
     )
@@ -48,6 +53,14 @@ class NetworkConfig(Strict):
         for name in names:
             VectorInput.parse(name)
         return names
+
+    @model_validator(mode="after")
+    def _split_belongs_to_its_encoder(self) -> NetworkConfig:
+        if (self.encoder == "split") != (self.split is not None):
+            raise ValueError("split: give it with the encoder `split`, and with no other")
+        if self.split is not None and not self.cameras:
+            raise ValueError("cameras: the encoder `split` needs one")
+        return self
 
     @property
     def vectors(self) -> tuple[VectorInput, ...]:
@@ -88,6 +101,10 @@ class ObservationEncoder(nn.Module):
     Frames may come as recorded, or reduced already by `config.image_reduction`: the result is the same.
     """
 
+    stored = ""
+    """name under which an observation may hold this encoder's features [B, size], computed before; only of a frozen one"""
+    frozen = False
+
     def __init__(self, specs: Sequence[ArraySpec], config: NetworkConfig):
         super().__init__()
         known = {s.name: s for s in specs}
@@ -99,7 +116,7 @@ class ObservationEncoder(nn.Module):
             shape, divisor = known[name].shape, 4 * self.reduction
             if len(shape) != 3 or shape[2] != 3 or known[name].dtype != "uint8" or shape[0] % divisor or shape[1] % divisor:
                 raise ConfigError("network", f"cameras.{name}", f"needs uint8 [H, W, 3] with H and W dividing by {divisor}, got {shape}")
-            encoder = CAMERA_ENCODERS[config.encoder](shape[0] // self.reduction, shape[1] // self.reduction)
+            encoder = _camera_encoder(config, shape[0] // self.reduction, shape[1] // self.reduction)
             encoder.bfloat16 = config.precision == "bfloat16"
             self.encoders.append(encoder)
         self._heights = [known[n].shape[0] for n in config.cameras]
@@ -122,12 +139,41 @@ class ObservationEncoder(nn.Module):
         """Frames of the recorded height go through the box filter; training reads frames that went through it once, before."""
         return box_filter(image, self.reduction) if self.reduction > 1 and image.shape[1] == height else image
 
-    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        parts = [
-            encoder(self._reduced(observation[name], height))
-            for name, encoder, height in zip(self.cameras, self.encoders, self._heights, strict=True)
-        ]
+    def freeze(self, stored: str = "") -> None:
+        """No gradient from here on, no sampling and no noise (spec 001c 4.5); features may be handed in under the name `stored`."""
+        self.frozen, self.stored = True, stored
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> ObservationEncoder:
+        super().train(mode and not self.frozen)
+        return self
+
+    def encode(self, observation: Mapping[str, Tensor]) -> tuple[Tensor, list[Latent]]:
+        """(features, the latents of split encoders, camera by camera)."""
+        parts, latents = [], []
+        for name, encoder, height in zip(self.cameras, self.encoders, self._heights, strict=True):
+            image = self._reduced(observation[name], height)
+            if isinstance(encoder, SplitEncoder):
+                latents.append(encoder.latent(image))
+                parts.append(latents[-1].z)
+            else:
+                parts.append(encoder(image))
         if self.branch is not None:
             vectors = [v.of(observation) for v in self.vectors]
             parts.append(self.branch(vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), latents
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        if not self.frozen:
+            return self.encode(observation)[0]
+        if self.stored in observation:
+            return observation[self.stored]
+        with torch.no_grad():
+            return self.encode(observation)[0]
+
+
+def _camera_encoder(config: NetworkConfig, height: int, width: int) -> CameraEncoder | SplitEncoder:
+    if config.split is not None:
+        return SplitEncoder(height, width, config.split)
+    return CAMERA_ENCODERS[config.encoder](height, width)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from apprentice_core.errors import BundleError
 from apprentice_core.reward import RewardBatch, RewardResult
-from apprentice_core.spaces import ArraySpec
+from apprentice_learning.rewards.bundle_source import BundleSource
 from apprentice_learning.rewards.bundles import read_reward
 
 CHUNK = 32
@@ -18,50 +17,28 @@ CHUNK = 32
 CHUNK_GPU = 512
 
 
-class SketchReward:
+class SketchReward(BundleSource):
     """r_psi(x_t) as the reward of step t, raw (spec 000 section 2.7), the mean of the members of an ensemble.
 
     It never claims success: whether an episode succeeded is judged by people or by the task, or else a delusion would mark itself right.
     """
 
     name = "sketch"
-    needs_privileged = False
 
     def __init__(self, bundle: Path | str, device: str = "cpu"):
         """BundleError when the folder holds no reward model of this release."""
         torch.set_num_threads(1)
         self.path = Path(bundle)
-        self.manifest, members, self.model_id = read_reward(self.path)
+        manifest, members, self.model_id = read_reward(self.path)
+        super().__init__(manifest)
         self.device = torch.device(device)
         self.members = members.to(self.device, memory_format=torch.channels_last)
-        self.task = str(self.manifest.network["task"])
-        self.specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in self.manifest.observation)
         self.chunk = CHUNK if self.device.type == "cpu" else CHUNK_GPU
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        return tuple(s.name for s in self.specs)
-
-    def check(self, specs: Iterable[ArraySpec]) -> None:
-        """BundleError when a cell with these observation arrays cannot feed the model."""
-        known = {s.name: s for s in specs}
-        for spec in self.specs:
-            have = known.get(spec.name)
-            if have is None or have.shape != spec.shape or have.dtype != spec.dtype:
-                got = "nothing of that name" if have is None else f"{have.dtype} {have.shape}"
-                raise BundleError(f"observation.{spec.name}: the reward model reads {spec.dtype} {spec.shape}, the cell gives {got}")
 
     @torch.inference_mode()
     def predict(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """name -> [N, ...] gives float32 [N, members] in [0, 1]. ValueError names an array that is missing or of another form."""
-        tensors = {}
-        for spec in self.specs:
-            array = observation.get(spec.name)
-            if array is None:
-                raise ValueError(f"observation lacks {spec.name}")
-            if array.shape[1:] != spec.shape or array.dtype != spec.dtype:
-                raise ValueError(f"{spec.name}: {array.dtype} {array.shape[1:]}, the reward model reads {spec.dtype} {spec.shape}")
-            tensors[spec.name] = torch.from_numpy(np.ascontiguousarray(array))
+        tensors = self.tensors(observation)
         count = len(next(iter(tensors.values())))
         out = torch.empty((count, len(self.members)))
         for start in range(0, count, self.chunk):

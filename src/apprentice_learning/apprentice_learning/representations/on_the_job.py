@@ -1,0 +1,92 @@
+"""Trials on a new connector, before, during and after fine-tuning, on plain arrays (Tables 5-7; C26, C33, C34, C38)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from apprentice_core.statistics import Proportion
+from apprentice_learning.representations.config import Method
+from apprentice_learning.representations.fine_tuning import THRESHOLD, FineTuner
+from apprentice_learning.rewards.self_reward_checks import ConfusionMatrix, ExploitationAlarm, first_contact_trial
+
+Act = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""image -> (mean action, noise on top of it)"""
+
+ABLATION: dict[str, tuple[Method, Method]] = {"daib_daib": ("daib", "daib"), "daib_erm": ("daib", "erm"), "erm_erm": ("erm", "erm")}
+"""Table 7: (method of the reward model, method of policy, Q and V)"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a world gives back of one trial: frames uint8 [T + 1, H, W, 3]; actions as executed float32 [T, A]; truth bool [T]: whether
+    the plug was verified to be in behind each step; touched: whether it met the socket at all."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    truth: np.ndarray
+    touched: bool
+
+    @property
+    def success(self) -> bool:
+        """In at the end of the trial."""
+        return bool(len(self.truth) and self.truth[-1])
+
+
+RunTrial = Callable[[Act, int], Trial]
+"""(policy, trial number) -> the trial; the world, its start positions and its control loop are the caller's"""
+
+
+@dataclass
+class OnTheJob:
+    """Offline -> online in one report (C38). `stopped`: the alarm ended it early."""
+
+    offline: Proportion
+    online: Proportion
+    confusion: ConfusionMatrix
+    trials: int
+    transitions: int
+    stopped: bool
+    first_contact: int | None
+    successes: list[bool] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "offline": self.offline.as_dict(), "online": self.online.as_dict(), "confusion": self.confusion.as_dict(),
+            "trials": self.trials, "transitions": self.transitions, "stopped_by_alarm": self.stopped,
+            "first_contact_trial": self.first_contact, "training_successes": self.successes,
+        }
+
+
+def evaluate(tuner: FineTuner, run_trial: RunTrial, trials: int = 20, name: str = "offline") -> Proportion:
+    """Verified successes of `trials` without exploration noise."""
+    results = [run_trial(lambda image: tuner.act(image, explore=False), i).success for i in range(trials)]
+    return Proportion(name, sum(results), trials)
+
+
+def fine_tune(
+    tuner: FineTuner, train_trial: RunTrial, test_trial: RunTrial, trials: int = 200, test_trials: int = 20,
+    alarm: ExploitationAlarm | None = None, progress: Callable[[int, Trial, np.ndarray], None] | None = None,
+) -> OnTheJob:
+    """Evaluation, `trials` trials of practice with their updates, evaluation again. The tuner sees frames and actions; the verified
+    truth goes to the confusion matrix, the alarm (default: ten praised failures in a row) and the report alone."""
+    alarm = alarm or ExploitationAlarm()
+    before = evaluate(tuner, test_trial, test_trials, "offline")
+    confusion, touched, successes = ConfusionMatrix(), [], []
+    for i in range(trials):
+        trial = train_trial(lambda image: tuner.act(image, explore=True), i)
+        p = tuner.learn(trial.frames, trial.actions)
+        confusion.add(p >= THRESHOLD, trial.truth)
+        touched.append(trial.touched)
+        successes.append(trial.success)
+        if progress:
+            progress(i, trial, p)
+        if alarm.add(p, trial.success):
+            break
+    after = evaluate(tuner, test_trial, test_trials, "online")
+    return OnTheJob(
+        before, after, confusion, len(successes), len(tuner), alarm.fired, first_contact_trial(touched), successes
+    )
