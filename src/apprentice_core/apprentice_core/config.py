@@ -193,6 +193,8 @@ class TaskConfig(Strict):
     proprio: tuple[str, ...]
     target: str = Field("", description="object that the task is about")
     success: dict[str, float] = Field(default_factory=dict)
+    connector: str = Field("", description="which plug and socket the scene `insertion` mounts (apprentice_sim.connectors)")
+    scene_options: dict[str, float] = Field(default_factory=dict, description="numbers that the scene understands; it refuses others")
     limits: Limits = Limits()
     starts: dict[str, dict[str, EvaluationStart]] = Field(default_factory=dict, description="set name to start name to start")
 

@@ -74,7 +74,7 @@ def test_stacking_needs_the_block_on_top_and_let_go() -> None:
 
 
 def test_a_rule_is_chosen_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"rule: no task for rule 'juggle'; known: cloth, lift, pick_place, stack"):
+    with pytest.raises(ConfigError, match=r"rule: no task for rule 'juggle'; known: assembly, cloth, insertion, lift, pick_place, stack"):
         make_task(load_task("lift").model_copy(update={"rule": "juggle"}))
 
 

@@ -16,8 +16,8 @@ IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Part:
-    """One convex piece at `offset` in the body frame, m. `size`: of a box x, y, z; of a cylinder radius and height along z; of a hull
-    x, y, z of each vertex in turn."""
+    """One convex piece at `offset` in the body frame, m. `size`: of a box x, y, z; of a cylinder radius and height along z; of a sphere
+    its radius; of a hull x, y, z of each vertex in turn."""
 
     kind: str
     size: Vector
@@ -26,7 +26,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Body:
-    """A rigid body. mass 0: it never moves. pose: xyz, xyzw of the body frame, which is at the centre of mass; colour: RGBA in [0, 1]."""
+    """A rigid body. mass 0: it never moves. pose: xyz, xyzw of the body frame, which is at the centre of mass; colour: RGBA in [0, 1].
+
+    `origin`: the point of the body frame that its privileged pose tells, m; `tracked`: it has one although it never moves. `stiffness`:
+    of each contact with it, N/m, 0 for rigid (a contact spring), and `damping`, N s/m. `margin`: rounding radius that the contact
+    search adds around hulls, m; None leaves the library's millimetre. `inertia`: about each axis, kg m^2; 0 takes the shape's.
+    """
 
     name: str
     shape: str
@@ -36,6 +41,12 @@ class Body:
     friction: float = 1.0
     pose: Vector = IDENTITY
     collides: bool = True
+    origin: Vector = (0.0, 0.0, 0.0)
+    tracked: bool = False
+    stiffness: float = 0.0
+    damping: float = 0.0
+    margin: float | None = None
+    inertia: float = 0.0
 
     def at(self, x: float, y: float, z: float, yaw: float) -> Body:
         return replace(self, pose=(x, y, z, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
@@ -48,7 +59,8 @@ def body_to_json(body: Body) -> dict[str, Any]:
 def body_from_json(data: dict[str, Any]) -> Body:
     """Raises KeyError or TypeError on a foreign object."""
     parts = tuple(Part(p["kind"], tuple(p["size"]), tuple(p["offset"])) for p in data["parts"])
-    return Body(**{**data, "parts": parts, "colour": tuple(data["colour"]), "pose": tuple(data["pose"])})
+    return Body(**{**data, "parts": parts, "colour": tuple(data["colour"]), "pose": tuple(data["pose"]),
+                   "origin": tuple(data["origin"])})
 
 
 def part_vertices(part: Part, segments: int = 20) -> np.ndarray:
@@ -61,11 +73,28 @@ def part_vertices(part: Part, segments: int = 20) -> np.ndarray:
         a = np.arange(segments) * (2 * math.pi / segments)
         ring = np.stack([radius * np.cos(a), radius * np.sin(a)], axis=1)
         corners = np.concatenate([np.c_[ring, np.full(segments, z)] for z in (-height / 2, height / 2)])
+    elif part.kind == "sphere":
+        rings = [(part.size[0] * math.sin(t), part.size[0] * math.cos(t)) for t in np.linspace(0.0, math.pi, 5)]
+        a = np.arange(8) * (math.pi / 4)
+        corners = np.concatenate([np.c_[r * np.cos(a), r * np.sin(a), np.full(8, z)] for r, z in rings])
     elif part.kind == "hull":
         corners = np.array(part.size).reshape(-1, 3)
     else:
         raise ValueError(f"unknown kind of part {part.kind!r}")
     return corners + np.array(part.offset)
+
+
+def wavefront(parts: Sequence[Part]) -> str:
+    """The parts as Wavefront OBJ text, one object each: PyBullet makes a compound of their convex hulls of it."""
+    lines: list[str] = []
+    first = 1
+    for i, part in enumerate(parts):
+        faces, _ = triangles(part)
+        lines.append(f"o part{i}")
+        lines += [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in faces.reshape(-1, 3).tolist()]
+        lines += [f"f {k} {k + 1} {k + 2}" for k in range(first, first + 3 * len(faces), 3)]
+        first += 3 * len(faces)
+    return "\n".join(lines) + "\n"
 
 
 def triangles(part: Part) -> tuple[np.ndarray, np.ndarray]:

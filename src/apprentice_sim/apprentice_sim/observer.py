@@ -12,6 +12,8 @@ import numpy as np
 from apprentice_control.arm_loop import ArmLoop
 from apprentice_core.config import CameraConfig, Timing
 from apprentice_core.spaces import Observation
+from apprentice_core.streams import CONNECTED
+from apprentice_sim.connection import ConnectionSensor
 from apprentice_sim.pybullet_backend import PyBulletBackend
 from apprentice_sim.renderer import Renderer
 
@@ -27,8 +29,9 @@ class Capture:
 class Observer:
     """Captures at the moment that the policy is to see `observation_delay` (and up to `jitter` more, seeded) later."""
 
-    def __init__(self, loop: ArmLoop, backend: PyBulletBackend, cameras: Mapping[str, CameraConfig], timing: Timing, seed: int):
-        self.loop, self.backend, self.timing = loop, backend, timing
+    def __init__(self, loop: ArmLoop, backend: PyBulletBackend, cameras: Mapping[str, CameraConfig], timing: Timing, seed: int,
+                 connection: ConnectionSensor | None = None):
+        self.loop, self.backend, self.timing, self.connection = loop, backend, timing, connection
         self.renderer = Renderer(backend.world, cameras)
         # Node time: simulated, starting at wall time. The backend counts from zero, where floats are fine enough for its filters.
         self._epoch = time.time()
@@ -37,7 +40,7 @@ class Observer:
         self._whole = 0
 
     def proprioception(self) -> Observation:
-        """Joints, gripper, tool and wrench at this moment, float32."""
+        """Joints, gripper, tool, wrench and connection at this moment, float32."""
         state = self.backend.read()
         # Not loop.tool: that is one physics step older than what the cameras see.
         kinematics = self.loop.kinematics
@@ -48,6 +51,8 @@ class Observer:
             "gripper/position": state.gripper_position, "gripper/velocity": state.gripper_velocity, "gripper/effort": state.gripper_effort,
             "tool/pose": pose, "tool/twist": twist, "wrist/wrench": self.loop.wrench,
         }
+        if self.connection is not None:
+            arrays[CONNECTED] = np.array([self.connection.connected()])
         return {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
 
     def capture(self) -> Capture:

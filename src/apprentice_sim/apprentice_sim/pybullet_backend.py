@@ -35,6 +35,7 @@ class PyBulletBackend:
         self._open, self._closed = np.array(profile.gripper.open), np.array(profile.gripper.closed)
         self._torque: list[float] | None = None
         self._closing: float | None = None
+        self._version = -1
         self._couple_fingers()
         if profile.control == "torque":
             self._release_motors()
@@ -103,7 +104,14 @@ class PyBulletBackend:
         return [p.getJointInfo(self._robot, j, physicsClientId=self._client)[10] for j in self._arm]
 
     def command_gripper(self, closed: float) -> None:
-        """0 open .. 1 closed."""
+        """0 open .. 1 closed. Fingers close no further than what they hold; opening them lets it go."""
+        grip = self.world.grip
+        if grip is not None and grip.holds:
+            around = 1.0 - self.world.grip_share(grip.width)
+            if closed < around - 1e-6:
+                grip.release()
+            else:
+                closed = around
         if closed == self._closing:
             return
         self._closing = closed
@@ -122,6 +130,10 @@ class PyBulletBackend:
 
     def advance(self) -> None:
         """One physics step of `period` seconds."""
+        if self._version != self.world.version:
+            self._version = self.world.version
+            if self.world.grip is not None:
+                self.command_gripper(1.0)
         if self._torque is not None:
             p.setJointMotorControlArray(self._robot, self._arm, p.TORQUE_CONTROL, forces=self._torque, physicsClientId=self._client)
         self.world.step()

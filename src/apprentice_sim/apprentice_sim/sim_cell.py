@@ -32,7 +32,9 @@ from apprentice_core.reward import RewardBatch, RewardSource
 from apprentice_core.scheduler import SingleTask
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.tasks import ScriptedReward, make_task
+from apprentice_sim.connection import make_connection
 from apprentice_sim.observer import Observer
+from apprentice_sim.placing import ToolPlacing
 from apprentice_sim.pybullet_backend import PyBulletBackend
 from apprentice_sim.scenes import make_scene
 from apprentice_sim.world import World, WorldState
@@ -74,18 +76,22 @@ class SimCell:
         timing = self.cell.timing
         limits = effective_limits(self.profile, self.cell, self.task_config)
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
-        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed)
+        connection = make_connection(self.world) if self.cell.connection else None
+        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed, connection)
         self.spec = make_cell_spec(
             self.profile, self.cell, self.task_config, names, scene.tracked,
             sorted(PyBulletBackend.capabilities | {"render_goal"}),
         )
         space, period = self.spec.action_space, timing.control_period
-        self.sources: dict[str, ActionSource] = {
-            "expert": make_expert(self.profile, self.task_config, space, period, seed=seed),
-            "random_watcher": RandomWatcher(self.profile, period, space, seed),
-            **(sources or {}),
-        }
-        self._home = HomeReset(self.profile, Kinematics(self.profile), period)
+        scripts: dict[str, ActionSource] = {}
+        self._holds = self.task_config.action == "cartesian_displacement"
+        if not self._holds:
+            scripts["expert"] = make_expert(self.profile, self.task_config, space, period, seed=seed)
+            scripts["random_watcher"] = RandomWatcher(self.profile, period, space, seed)
+        self.sources: dict[str, ActionSource] = {**scripts, **(sources or {})}
+        kinematics = Kinematics(self.profile)
+        self._home = HomeReset(self.profile, kinematics, period)
+        self._placing = ToolPlacing(self.profile, kinematics)
         self._steps_per_period = round(period / self.backend.period)
         self._step_id = time.time_ns()
         self._first: Arrays = {}
@@ -93,6 +99,8 @@ class SimCell:
         self._steps, self._length = 0, self.task_config.horizon
         self.goal: Mapping[str, np.ndarray] = {}
         """what rewards are told is pursued: the segment's goal in an episode; `step` leaves it as it is"""
+        if self._holds:
+            self._place_tool(None)
         self.loop.engage()
         self.world.reset_scene(seed=int(self._rng.integers(2**31)))
         self._rest(SETTLE_STEPS)
@@ -137,23 +145,29 @@ class SimCell:
 
     # -- reset -------------------------------------------------------------------------------------------------------
 
-    def reset(self, request: ResetRequest = FULL_RESET) -> ResetResult:
-        """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries."""
+    def reset(self, request: ResetRequest = FULL_RESET, start: Sequence[float] | None = None) -> ResetResult:
+        """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries.
+
+        Where the gripper holds something from the start on, the tool goes to `start` [3] m instead, by default the scene's own.
+        """
         begun = time.perf_counter()
         if request.mode == "operator":
             return ResetResult(False, 0, 0.0, "no operator stands at a simulated cell")
         reason, tries = "", 1
         seed = int(self._rng.integers(2**31)) if request.seed is None else request.seed
         for tries in range(1, 4) if request.mode != "none" else ():
-            reason = self._reset_once(request, seed + (tries - 1) * 1_000_003)
+            reason = self._reset_once(request, seed + (tries - 1) * 1_000_003, start)
             if not reason:
                 break
         self._begin(self.task_config.horizon)
         return ResetResult(not reason, tries, time.perf_counter() - begun, reason)
 
-    def _reset_once(self, request: ResetRequest, seed: int) -> str:
+    def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | None = None) -> str:
         """'' when the reset is verified, else what is wrong."""
-        if request.mode in ("robot", "full"):
+        if request.mode in ("robot", "full") and self._holds:
+            self._place_tool(start)
+            self.loop.engage()
+        elif request.mode in ("robot", "full"):
             self.loop.engage()
             if not self._drive_home():
                 return "the arm did not get home"
@@ -187,10 +201,17 @@ class SimCell:
             self._advance(answer.values, self._home.action_space, self._home.name, context.episode_id, look=False)
         return False
 
+    def _place_tool(self, start: Sequence[float] | None) -> None:
+        """The arm, at rest, with its tool at `start`; what it holds comes with the scene."""
+        if start is None:
+            start = self.world.scene.start  # type: ignore[union-attr]
+        self.world.set_robot(self._placing.joints(start).tolist(), self.profile.gripper.open)
+
     def _rest(self, periods: int) -> None:
-        """Nobody drives; the gripper opens."""
+        """Nobody drives; a gripper that the policy commands opens."""
         values = self.spec.action_space.neutral()
-        values[-1] = -1.0
+        if self.spec.action_space.dimensions[-1].binary:
+            values[-1] = -1.0
         for _ in range(periods):
             self._advance(values, self.spec.action_space, "reset", "", look=False)
 
@@ -264,7 +285,8 @@ class SimCell:
         seed = request.reset.seed
         if seed is None and not request.reset.initial_state:
             seed = int(self._rng.integers(2**31))
-        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed))
+        start = request.metadata.get("start", {}).get("tool")
+        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed), start)
         if not result.ok:
             return EpisodeRef("", "", 0, False, False, True, f"reset_failed: {result.reason}")
         steps = request.steps or self.task_config.horizon

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import pybullet as p
 
 from apprentice_core.config import RobotProfile, load_robot, urdf_path
 from apprentice_core.errors import ApprenticeError, ConfigError
+from apprentice_core.rotations import matrix_from_rotation_vector, matrix_to_quaternion, quaternion_to_matrix
 from apprentice_core.wrench import GRAVITY
-from apprentice_sim.bodies import Body, body_from_json, body_to_json, triangles
+from apprentice_sim.bodies import Body, body_from_json, body_to_json, triangles, wavefront
 from apprentice_sim.cloth.dynamics import Cloth, cloth_from_json, cloth_to_json
 from apprentice_sim.cloth.in_world import WorldCloth, WorldClothState
+from apprentice_sim.grip import DOWN, Grip, Held
 from apprentice_sim.scenes.scene import Scene
 
 DESCRIPTION_FORMAT = 1
@@ -37,6 +40,7 @@ class WorldState:
     handle: int
     version: int
     cloth: WorldClothState | None = None
+    grip: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @contextmanager
@@ -63,6 +67,7 @@ class World:
         self.version = 0
         self.bodies: tuple[Body, ...] = ()
         self.cloth: WorldCloth | None = None
+        self.grip: Grip | None = None
         self._uids: dict[str, int] = {}
         self._shapes: dict[tuple[object, ...], tuple[int, int]] = {}
         p.setGravity(0.0, 0.0, -GRAVITY, physicsClientId=self.client)
@@ -70,6 +75,11 @@ class World:
             fixedTimeStep=1.0 / rate, numSolverIterations=SOLVER_ITERATIONS, deterministicOverlappingPairs=1,
             enableFileCaching=0, jointFeedbackMode=p.JOINT_FEEDBACK_IN_JOINT_FRAME, physicsClientId=self.client,
         )
+        if scene is not None and scene.contact is not None:
+            p.setPhysicsEngineParameter(
+                numSolverIterations=scene.contact.iterations, contactERP=scene.contact.erp,
+                contactBreakingThreshold=scene.contact.threshold, physicsClientId=self.client,
+            )
         self.robot = self._load_robot()
         self.set_home()
         self.set_bodies(bodies if scene is None else (*scene.fixtures(), *bodies))
@@ -126,6 +136,9 @@ class World:
 
     def set_bodies(self, bodies: Sequence[Body], cloth: Cloth | None = None) -> None:
         """Makes the world hold exactly these bodies, and this cloth, which lies still; bodies that are as before are not touched."""
+        if self.grip is not None:
+            self.grip.release()
+            self.grip = None
         fresh = {b.name: b for b in bodies}
         old = {b.name: b for b in self.bodies}
         for name, body in old.items():
@@ -142,7 +155,27 @@ class World:
         """Takes the movable objects out and places new ones; the robot stays as it is. ApprenticeError for an unknown start."""
         if self.scene is None:
             raise ApprenticeError("this world is a mirror: it has no scene to reset")
-        self.set_bodies((*self.scene.fixtures(), *self.scene.place(initial_state, seed)), self.scene.cloth(initial_state, seed))
+        held = self.scene.held(initial_state, seed)
+        placed = self.scene.place(initial_state, seed) if held is None else (*self.scene.place(initial_state, seed), self._in_hand(held))
+        self.set_bodies((*self.scene.fixtures(), *placed), self.scene.cloth(initial_state, seed))
+        if held is not None:
+            self.grip = Grip(self, held.body.name, held.width)
+            share = self.grip_share(held.width)
+            g = self.profile.gripper
+            for joint, shut, wide in zip(g.joints, g.closed, g.open, strict=True):
+                p.resetJointState(self.robot, self.joint_index[joint], shut + share * (wide - shut), 0.0, physicsClientId=self.client)
+
+    def _in_hand(self, held: Held) -> Body:
+        """The held body where the fingers have it, wherever the tool is."""
+        at, quaternion = self.link_pose(self.profile.tool_frame)
+        turn = quaternion_to_matrix(quaternion) @ DOWN
+        pose = (*(at + turn @ np.array(held.position)), *matrix_to_quaternion(turn @ matrix_from_rotation_vector(np.array(held.rotation))))
+        return replace(held.body, pose=tuple(float(x) for x in pose))
+
+    def grip_share(self, width: float) -> float:
+        """How far the gripper stands open with `width` m between its pads: 0 closed .. 1 open."""
+        g = self.profile.gripper
+        return width / sum(abs(wide - shut) for wide, shut in zip(g.open, g.closed, strict=True))
 
     def _create(self, body: Body) -> int:
         key = (body.parts, body.colour, body.collides)
@@ -150,9 +183,17 @@ class World:
             self._shapes[key] = (self._collision(body) if body.collides else -1, self._visual(body))
         collision, visual = self._shapes[key]
         uid = p.createMultiBody(body.mass, collision, visual, body.pose[:3], body.pose[3:], physicsClientId=self.client)
-        spinning, rolling = (SPINNING_FRICTION, ROLLING_FRICTION) if any(part.kind != "box" for part in body.parts) else (0.0, 0.0)
+        # A body with a margin of its own has exact faces, as a box has.
+        round_body = body.margin is None and body.stiffness == 0 and any(part.kind != "box" for part in body.parts)
+        spinning, rolling = (SPINNING_FRICTION, ROLLING_FRICTION) if round_body else (0.0, 0.0)
         p.changeDynamics(uid, -1, lateralFriction=body.friction, spinningFriction=spinning, rollingFriction=rolling, restitution=0.0,
                          linearDamping=0.0, angularDamping=0.0, physicsClientId=self.client)
+        if body.stiffness > 0:
+            p.changeDynamics(uid, -1, contactStiffness=body.stiffness, contactDamping=body.damping, physicsClientId=self.client)
+        if body.inertia > 0:
+            p.changeDynamics(uid, -1, localInertiaDiagonal=[body.inertia] * 3, physicsClientId=self.client)
+        if body.margin is not None:
+            p.changeDynamics(uid, -1, collisionMargin=body.margin, physicsClientId=self.client)
         return int(uid)
 
     def _collision(self, body: Body) -> int:
@@ -160,6 +201,8 @@ class World:
         for part in body.parts:
             if part.kind == "box":
                 shapes.append((p.GEOM_BOX, {"halfExtents": [s / 2 for s in part.size]}))
+            elif part.kind == "sphere":
+                shapes.append((p.GEOM_SPHERE, {"radius": part.size[0]}))
             elif part.kind == "cylinder":
                 shapes.append((p.GEOM_CYLINDER, {"radius": part.size[0], "height": part.size[1]}))
             else:
@@ -167,8 +210,18 @@ class World:
         if len(shapes) == 1:
             kind, form = shapes[0]
             return int(p.createCollisionShape(kind, **form, collisionFramePosition=body.parts[0].offset, physicsClientId=self.client))
-        if any(part.kind != "box" for part in body.parts):
-            raise ValueError(f"{body.name}: a body of several parts is made of boxes")
+        kinds = {part.kind for part in body.parts}
+        if kinds == {"sphere"}:
+            return int(p.createCollisionShapeArray(
+                [kind for kind, _ in shapes], radii=[form["radius"] for _, form in shapes],
+                collisionFramePositions=[list(part.offset) for part in body.parts], physicsClientId=self.client,
+            ))
+        if kinds != {"box"}:
+            # PyBullet takes several hulls from a file alone.
+            with tempfile.NamedTemporaryFile("w", suffix=".obj", encoding="ascii") as file:
+                file.write(wavefront(body.parts))
+                file.flush()
+                return int(p.createCollisionShape(p.GEOM_MESH, fileName=file.name, physicsClientId=self.client))
         return int(p.createCollisionShapeArray(
             [kind for kind, _ in shapes], halfExtents=[form["halfExtents"] for _, form in shapes],
             collisionFramePositions=[list(part.offset) for part in body.parts], physicsClientId=self.client,
@@ -186,7 +239,7 @@ class World:
     def sleep(self) -> None:
         """Lets objects at rest sleep until something touches them: a block on the floor costs as much as half an arm to keep awake."""
         for body in self.bodies:
-            if body.mass > 0:
+            if body.mass > 0 and (self.grip is None or body.name != self.grip.name):
                 for state in (p.ACTIVATION_STATE_ENABLE_SLEEPING, p.ACTIVATION_STATE_SLEEP):
                     p.changeDynamics(self._uids[body.name], -1, activationState=state, physicsClientId=self.client)
 
@@ -194,14 +247,20 @@ class World:
         return self._uids[name]
 
     def objects(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Movable objects, and points of a cloth: name -> (pose [7]: xyz xyzw, twist [6]: m/s, rad/s), base frame, float64. Privileged."""
+        """Movable and tracked objects, and points of a cloth: name -> (pose [7]: xyz xyzw, twist [6]: m/s, rad/s) of their origins, base
+        frame, float64. Privileged."""
         out = {}
         for body in self.bodies:
-            if body.mass > 0:
+            if body.mass > 0 or body.tracked:
                 uid = self._uids[body.name]
                 position, quaternion = p.getBasePositionAndOrientation(uid, physicsClientId=self.client)
                 linear, angular = p.getBaseVelocity(uid, physicsClientId=self.client)
-                out[body.name] = (np.array(position + quaternion), np.array(linear + angular))
+                pose, twist = np.array(position + quaternion), np.array(linear + angular)
+                if any(body.origin):
+                    arm = quaternion_to_matrix(pose[3:]) @ np.array(body.origin)
+                    pose[:3] += arm
+                    twist[:3] += np.cross(twist[3:], arm)
+                out[body.name] = (pose, twist)
         return out if self.cloth is None else {**out, **self.cloth.objects()}
 
     # -- time and state ----------------------------------------------------------------------------------------------
@@ -211,18 +270,23 @@ class World:
         if self.cloth is not None:
             self.cloth.before_step()
         p.stepSimulation(physicsClientId=self.client)
+        if self.grip is not None:
+            self.grip.after_step()
         if self.cloth is not None:
             self.cloth.after_step()
 
     def save_state(self) -> WorldState:
         cloth = None if self.cloth is None else self.cloth.save()
-        return WorldState(int(p.saveState(physicsClientId=self.client)), self.version, cloth)
+        grip = None if self.grip is None else self.grip.place
+        return WorldState(int(p.saveState(physicsClientId=self.client)), self.version, cloth, grip)
 
     def restore_state(self, state: WorldState) -> None:
         """ApprenticeError when bodies were added, removed or reshaped since."""
         if state.version != self.version:
             raise ApprenticeError("the saved state belongs to another placement of the objects")
         p.restoreState(stateId=state.handle, physicsClientId=self.client)
+        if self.grip is not None and state.grip is not None:
+            self.grip.put(state.grip)
         if self.cloth is not None and state.cloth is not None:
             self.cloth.restore(state.cloth)
 

@@ -9,7 +9,8 @@ from apprentice_core.tasks.task import Task, TaskState
 
 
 class ScriptedReward:
-    """Gives `sparse` and `shaped` of the state after each transition. Neither is terminal: an episode that is to end on success says so."""
+    """Gives `sparse`, `shaped` and the task's own terms of the state after each transition. None is terminal: an episode that is to end
+    on success says so."""
 
     name = "scripted"
     needs_privileged = True
@@ -24,5 +25,5 @@ class ScriptedReward:
         success = self.task.success(state)
         n = len(success)
         no, yes, unknown = np.zeros(n, dtype=bool), np.ones(n, dtype=bool), np.full(n, np.nan)
-        values = {"sparse": self.task.sparse(state), "shaped": self.task.shaped(state)}
+        values = {"sparse": self.task.sparse(state), "shaped": self.task.shaped(state), **self.task.terms(state)}
         return {name: RewardResult(value.astype(np.float32), unknown, yes, no, success) for name, value in values.items()}

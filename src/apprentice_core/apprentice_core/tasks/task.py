@@ -49,6 +49,10 @@ class Task(ABC):
     def shaped(self, state: TaskState) -> np.ndarray:
         """float64 [N] in [0, 1], 1 where and only where `success` holds."""
 
+    def terms(self, state: TaskState) -> dict[str, np.ndarray]:
+        """Further rewards by name, float64 [N] each: the parts of a sum that are judged apart (spec 001c checklist A13)."""
+        return {}
+
     def sparse(self, state: TaskState) -> np.ndarray:
         return self.success(state).astype(np.float64)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from apprentice_core.config import TaskConfig
 from apprentice_core.errors import ConfigError
+from apprentice_sim.scenes.assembly import AssemblyScene
 from apprentice_sim.scenes.cloth import ClothScene
+from apprentice_sim.scenes.insertion import InsertionScene
 from apprentice_sim.scenes.lift import LiftScene
 from apprentice_sim.scenes.pick_place import PickPlaceScene
 from apprentice_sim.scenes.scene import Scene
 
-SCENES: dict[str, type[Scene]] = {"cloth": ClothScene, "lift": LiftScene, "pick_place": PickPlaceScene}
+SCENES: dict[str, type[Scene]] = {
+    "assembly": AssemblyScene, "cloth": ClothScene, "insertion": InsertionScene, "lift": LiftScene, "pick_place": PickPlaceScene,
+}
 
 
 def make_scene(name: str, task: TaskConfig) -> Scene:

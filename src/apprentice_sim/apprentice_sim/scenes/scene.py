@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from apprentice_core.config import EvaluationStart, TaskConfig
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_sim.bodies import Body, radius
 from apprentice_sim.cloth.dynamics import Cloth
+from apprentice_sim.grip import Held
 from apprentice_sim.shapes import Shape, shape
 
 
@@ -29,6 +30,16 @@ class ObjectChoice:
         return shape(names[int(rng.choice(len(names), p=odds / odds.sum()))])
 
 
+@dataclass(frozen=True)
+class Contact:
+    """How contacts are solved where the world's own way is too coarse: `iterations` a step, `erp`: share of a penetration that a step
+    takes back, `threshold`: m from which on two faces count as near."""
+
+    iterations: int
+    erp: float
+    threshold: float
+
+
 class Scene(ABC):
     """`region`: where random objects may stand, (x low, x high, y low, y high) in the base frame, m."""
 
@@ -41,14 +52,25 @@ class Scene(ABC):
     spread = 0.02
     """how far a start drawn near a named one may be from it along each axis, m (ours)"""
     floor = 0.0
+    contact: Contact | None = None
+    option_defaults: Mapping[str, float] = {}
+    """the task's `scene_options` that this scene understands"""
 
     def __init__(self, task: TaskConfig):
         self.task = task
+        unknown = sorted(set(task.scene_options) - set(self.option_defaults))
+        if unknown:
+            raise ConfigError(task.name, f"scene_options.{unknown[0]}", f"unknown; known: {', '.join(self.option_defaults) or 'none'}")
+        self.options = {**self.option_defaults, **task.scene_options}
 
     @property
     def tracked(self) -> tuple[str, ...]:
         """Names of all that has a privileged pose."""
         return tuple(o.name for o in self.objects)
+
+    def held(self, initial_state: str, seed: int | None) -> Held | None:
+        """What the gripper holds from the same start on; None: nothing."""
+        return None
 
     def cloth(self, initial_state: str, seed: int | None) -> Cloth | None:
         """The cloth of the same start, at rest; None: there is none."""
