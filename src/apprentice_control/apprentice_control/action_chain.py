@@ -22,8 +22,8 @@ from apprentice_control.safety import (
     VelocityCap,
     WorkspaceBox,
 )
-from apprentice_control.setpoint import JointSetpoint
 from apprentice_control.slices import Slices, finish
+from apprentice_control.spline import Setpoint
 from apprentice_core.config import Limits, RobotProfile
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionSpace
@@ -90,12 +90,12 @@ class ActionChain:
             self._usable[space] = fault
         return self._usable[space]
 
-    def plan(self, space: ActionSpace, values: object, setpoint: JointSetpoint, measured: np.ndarray, force: np.ndarray) -> Plan:
+    def plan(self, space: ActionSpace, values: object, setpoint: Setpoint, measured: np.ndarray, force: np.ndarray) -> Plan:
         """Runs every stage on one action. `measured` [n] joints; `force` [3] on the tool by the world, base frame, N."""
         return finish(self.slices(space, values, setpoint, measured, force))
 
     def slices(
-        self, space: ActionSpace, values: object, setpoint: JointSetpoint, measured: np.ndarray, force: np.ndarray
+        self, space: ActionSpace, values: object, setpoint: Setpoint, measured: np.ndarray, force: np.ndarray
     ) -> Slices[Plan]:
         """`plan` that pauses between stages and within the IK, for the same result as long as the goal of `setpoint` stays.
 
@@ -113,7 +113,7 @@ class ActionChain:
         return (yield from self._cartesian(space, mixed, si, before, setpoint, measured, force))
 
     def _cartesian(
-        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: JointSetpoint,
+        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: Setpoint,
         measured: np.ndarray, force: np.ndarray,
     ) -> Slices[Plan]:
         displacement = space.name == "cartesian_displacement"
@@ -139,7 +139,7 @@ class ActionChain:
         return Plan(target, 0.0 if displacement else float(mixed[6]), mixed, executed, [*stages, ik, limit])
 
     def _joint(
-        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: JointSetpoint,
+        self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: Setpoint,
         measured: np.ndarray, force: np.ndarray,
     ) -> Slices[Plan]:
         speed, cap = self.joint_cap(si[:-1])

@@ -23,11 +23,10 @@ from apprentice_control.arm_command import (
 )
 from apprentice_control.backend import ArmBackend, ArmState
 from apprentice_control.disturbance import STAGE, Disturbance
+from apprentice_control.drive import make_drive
 from apprentice_control.estop import EstopLatch
-from apprentice_control.impedance import JointImpedance
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.safety import ForceGate, StageRecord, Watchdog
-from apprentice_control.setpoint import JointSetpoint
 from apprentice_control.slices import Slices
 from apprentice_core.config import Limits, RobotProfile, tightest
 from apprentice_core.errors import SafetyError
@@ -37,8 +36,8 @@ from apprentice_core.wrench import WrenchConfig, WrenchFilter
 
 HOLD_RAMP = 0.05
 """s in which a move under way comes to rest on hold (ours)"""
-GRAVITY_PERIOD, MASS_PERIOD, SENSOR_PERIOD = 0.004, 0.02, 0.01
-"""s between refreshes of the gravity torques, the mass matrix and the sensor's orientation (ours)"""
+SENSOR_PERIOD = 0.01
+"""s between refreshes of the sensor's orientation (ours)"""
 SAFE_PERIOD, SAFE_COUNT = 0.1, 4
 """the retreat goes to the oldest of the last configurations kept while forces were low (ours)"""
 RETREAT_SHARE = 0.5
@@ -68,8 +67,8 @@ class ArmLoop:
         self.kinematics = Kinematics(profile)
         self.chain = ActionChain(profile, self.limits, self.kinematics, control_period)
         self.cycles = max(1, round(control_period / self.period))
-        self.setpoint = JointSetpoint(self.kinematics.n, self.period)
-        self.impedance = JointImpedance(profile.gains, self.period, self.kinematics.effort) if profile.control == "torque" else None
+        self.drive = make_drive(profile, self.limits, self.kinematics, backend)
+        self.setpoint, self.impedance = self.drive.setpoint, self.drive.impedance
         self.force_gate: ForceGate = self.chain.force
         self.watchdog = Watchdog(self.limits.sensor_timeout or 0.2, self.limits.command_timeout or 0.3)
         carried = hand(profile)
@@ -98,7 +97,7 @@ class ArmLoop:
         self._raw_count = 0
         self._safe: deque[np.ndarray] = deque(maxlen=SAFE_COUNT)
         self._still = np.zeros(self.kinematics.n)
-        self._every = [max(1, round(p / self.period)) for p in (GRAVITY_PERIOD, MASS_PERIOD, SENSOR_PERIOD, SAFE_PERIOD)]
+        self._sensor_every, self._safe_every = (max(1, round(p / self.period)) for p in (SENSOR_PERIOD, SAFE_PERIOD))
 
     # ---- what callers use
 
@@ -191,16 +190,8 @@ class ArmLoop:
         setpoint.advance()
         if self.state == "retreat" and not setpoint.moving:
             self._set("hold", "force_limit")
-        if self.impedance is None:
-            self.backend.command_position(setpoint.position)
-            return
-        gravity_every, mass_every = self._every[0], self._every[1]
-        position = self.measured.position  # type: ignore[union-attr]
-        if self._tick % gravity_every == 0:
-            mass = self.kinematics.mass_diagonal(position) if self._tick % mass_every < gravity_every else None
-            self.impedance.set_dynamics(self.kinematics.gravity(position), mass)
         velocity = self._still if self._stale else self.measured.velocity  # type: ignore[union-attr]
-        self.backend.command_torque(self.impedance.update(position, velocity, setpoint.position, setpoint.velocity))
+        self.drive.command(self.measured.position, velocity)  # type: ignore[union-attr]
 
     def _take(self, state: ArmState) -> None:
         """New joint and wrench data; the hard force check at the wrench's rate. Data that is not finite counts as not arrived."""
@@ -210,7 +201,7 @@ class ArmLoop:
         if state.wrench_stamp == self._wrench_stamp:
             return
         dt = state.wrench_stamp - self._wrench_stamp
-        if self._tick % self._every[2] == 0 or dt != dt:
+        if self._tick % self._sensor_every == 0 or dt != dt:
             self._sensor_rotation = self.kinematics.sensor_rotation(self.measured.position)  # type: ignore[union-attr]
         try:
             value = self.wrench_filter.update(state.wrench, self._sensor_rotation, self.period if dt != dt else dt)
@@ -224,7 +215,7 @@ class ArmLoop:
         fx, fy, fz = value[:3].tolist()
         if self.state in ("running", "hold") and not self._force_latched and self.force_gate.violates(fx, fy, fz):
             self._retreat((fx, fy, fz))
-        elif self._tick % self._every[3] == 0 and max(fx, fy, fz, -fx, -fy, -fz) < self.force_gate.soft:
+        elif self._tick % self._safe_every == 0 and max(fx, fy, fz, -fx, -fy, -fz) < self.force_gate.soft:
             self._safe.append(self.measured.position.copy())  # type: ignore[union-attr]
 
     def _watch(self) -> None:
@@ -305,7 +296,9 @@ class ArmLoop:
             self._move(pending, done.value)
 
     def _move(self, pending: Pending, plan: Plan) -> None:
-        command = pending.command
+        command, state = pending.command, self.measured
+        assert state is not None
+        self.drive.start(state.position, state.velocity)
         self.setpoint.move_to(plan.target, self.cycles)
         if plan.gripper != 0.0:
             closed = 1.0 if plan.gripper > 0 else 0.0
@@ -353,9 +346,7 @@ class ArmLoop:
 
     def _seed(self, state: ArmState) -> None:
         self.setpoint.seed(state.position)
-        if self.impedance is not None:
-            self.impedance.engage()
-            self.impedance.set_dynamics(self.kinematics.gravity(state.position), self.kinematics.mass_diagonal(state.position))
+        self.drive.engage(state.position)
 
     def _pause(self, reason: str) -> None:
         """Hold: comes to rest by a ramp and stays there, commanding."""
@@ -371,8 +362,7 @@ class ArmLoop:
         assert state is not None
         target = self._safe[0] if self._safe else state.position.copy()
         self.setpoint.seed(state.position)
-        if self.impedance is not None:
-            self.impedance.clear_integral()
+        self.drive.relax()
         self.setpoint.move_to(target, self.chain.cycles_for(state.position, target, RETREAT_SHARE, self.period))
         self._struck("retreat", "force_limit")
         applied = self._applied
@@ -393,8 +383,7 @@ class ArmLoop:
         self._struck("stop", "estop")
         self._set("stopped", "estop")
         self.counters.stops += 1
-        if self.impedance is not None:
-            self.impedance.clear_integral()
+        self.drive.relax()
         self._event("estop", "estop", "stop", message=self.estop.reason if self.estop is not None else "")
 
     def _event(

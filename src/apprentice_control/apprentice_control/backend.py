@@ -40,6 +40,10 @@ class ArmBackend(Protocol):
 
     def command_position(self, position: np.ndarray) -> None: ...
 
+    def command_velocity(self, velocity: np.ndarray, effort: np.ndarray) -> None:
+        """rad/s [n], with at most `effort` N m [n] of each motor."""
+        ...
+
     def command_gripper(self, closed: float) -> None:
         """0 open .. 1 closed."""
         ...

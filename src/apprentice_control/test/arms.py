@@ -24,6 +24,8 @@ class KinematicArm:
         self.wrench_stamp: float | None = None
         self.torque: np.ndarray | None = None
         self.target: np.ndarray | None = None
+        self.commanded: np.ndarray | None = None
+        self.effort: np.ndarray | None = None
         self.closed: float | None = None
         self.stops = self.commands = 0
 
@@ -38,6 +40,9 @@ class KinematicArm:
 
     def command_position(self, position: np.ndarray) -> None:
         self.target, self.commands = position.copy(), self.commands + 1
+
+    def command_velocity(self, velocity: np.ndarray, effort: np.ndarray) -> None:
+        self.commanded, self.effort, self.commands = velocity.copy(), effort.copy(), self.commands + 1
 
     def command_gripper(self, closed: float) -> None:
         self.closed = closed
@@ -55,8 +60,10 @@ class KinematicArm:
 class Rig:
     """ArmLoop over a KinematicArm: `act` submits and runs one control period; the payload's weight is on the sensor."""
 
-    def __init__(self, robot: str = "sawyer", limits: Limits | None = None, period: float = 0.1, delay: float = 0.0, **options):
-        self.profile = load_robot(robot)
+    def __init__(
+        self, robot: str | RobotProfile = "sawyer", limits: Limits | None = None, period: float = 0.1, delay: float = 0.0, **options
+    ):
+        self.profile = load_robot(robot) if isinstance(robot, str) else robot
         self.arm = KinematicArm(self.profile, options.pop("capabilities", frozenset({"lockstep"})), options.pop("cycle", 0.001))
         self.loop = ArmLoop(self.profile, limits or Limits(), self.arm, period, delay, **options)
         self.force = np.zeros(3)

@@ -89,3 +89,26 @@ def test_gravity_is_left_to_drivers_that_add_it_themselves():
     impedance = law(add_gravity=False)
     impedance.set_dynamics(np.full(7, 5.0), None)
     assert (impedance.update(ZERO, ZERO, ZERO, ZERO) == 0).all()
+
+
+def blocked_then_released(ki: float, wanted: float) -> tuple[float, float]:
+    """(largest |integral|, overshoot) of one joint of 1 kg m^2 that is held for 10 s and then let go."""
+    law_ = law(ki=ki, kd=20.0)
+    position, velocity, largest = 0.0, 0.0, 0.0
+    goal, path = np.full(7, wanted), []
+    for cycle in range(14_000):
+        torque = law_.update(np.full(7, position), np.full(7, velocity), goal, ZERO)[0]
+        largest = max(largest, abs(float(law_.integral[0])))
+        if cycle >= 10_000:
+            velocity += 0.001 * torque
+            position += 0.001 * velocity
+            path.append(position)
+    return largest, max(path) - wanted
+
+
+def test_ten_seconds_of_blocked_motion_wind_nothing_up():
+    """B5: the integral stays bounded, and the joint overshoots no more than without one."""
+    largest, overshoot = blocked_then_released(20.0, 0.12)
+    without, plain = blocked_then_released(0.0, 0.12)
+    assert largest <= 0.2 * TAU_MAX[0] + 1e-12 and without == 0.0
+    assert np.isfinite(plain) and overshoot <= plain + 1e-6

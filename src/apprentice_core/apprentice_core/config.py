@@ -44,6 +44,7 @@ class Limits(Strict):
     workspace: Box | None = None
     rotation: Vector3 | None = Field(None, description="largest |rotation vector| component from the home orientation, rad")
     joint_velocity: tuple[float, ...] | None = Field(None, description="rad/s per joint")
+    joint_acceleration: tuple[float, ...] | None = Field(None, description="rad/s^2 per joint; what velocity control needs")
     joint_margin: float | None = Field(None, ge=0, description="kept from each joint's position limits, rad")
     force_soft: float | None = Field(None, gt=0, description="stop advancing along the violating axis, N")
     force_hard: float | None = Field(None, gt=0, description="abandon the motion and retreat, N")
@@ -107,7 +108,9 @@ class RobotProfile(Strict):
     wrench_joint: str = Field(description="fixed joint at which the wrist force sensor sits")
     arm_joints: tuple[str, ...]
     gripper: GripperProfile
-    control: Literal["torque", "position"]
+    control: Literal["torque", "position", "velocity"] = Field(
+        description="joint impedance, the arm's own position control, or force-limited joint velocities (spec 001c section 1.1)"
+    )
     home: tuple[float, ...]
     gains: ImpedanceGains = ImpedanceGains()
     limits: Limits
@@ -117,8 +120,10 @@ class RobotProfile(Strict):
         n = len(self.arm_joints)
         if len(self.home) != n:
             raise ValueError(f"home has {len(self.home)} numbers for {n} arm_joints")
-        if self.control == "torque" and len(self.gains.tau_max) != n:
+        if self.control != "position" and len(self.gains.tau_max) != n:
             raise ValueError(f"gains.tau_max has {len(self.gains.tau_max)} numbers for {n} arm_joints")
+        if self.control == "velocity" and self.limits.joint_acceleration is None:
+            raise ValueError("limits.joint_acceleration: velocity control needs it")
         missing = [
             f for f in ("linear_velocity", "angular_velocity", "workspace", "rotation", "joint_velocity", "joint_margin",
                         "force_soft", "force_hard", "sensor_timeout", "command_timeout") if getattr(self.limits, f) is None

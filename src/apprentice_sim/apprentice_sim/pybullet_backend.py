@@ -39,6 +39,8 @@ class PyBulletBackend:
         self._couple_fingers()
         if profile.control == "torque":
             self._release_motors()
+        elif profile.control == "velocity":
+            self.stop_commanding()
         else:
             self.command_position(np.array(profile.home))
         self.command_gripper(0.0)
@@ -88,6 +90,13 @@ class PyBulletBackend:
         self._torque = None
         p.setJointMotorControlArray(
             self._robot, self._arm, p.POSITION_CONTROL, targetPositions=position.tolist(), forces=self._efforts(),
+            physicsClientId=self._client,
+        )
+
+    def command_velocity(self, velocity: np.ndarray, effort: np.ndarray) -> None:
+        self._torque = None
+        p.setJointMotorControlArray(
+            self._robot, self._arm, p.VELOCITY_CONTROL, targetVelocities=velocity.tolist(), forces=effort.tolist(),
             physicsClientId=self._client,
         )
 
