@@ -15,7 +15,7 @@ from apprentice_core.episode import ACTION_KINDS, EpisodeContext, EpisodeOutcome
 from apprentice_core.errors import BagError
 from apprentice_core.images import encode_png
 from apprentice_core.spaces import Observation
-from apprentice_core.streams import JointNames
+from apprentice_core.streams import CONNECTED, JointNames
 from apprentice_store import messages as m
 from apprentice_store.bag_metadata import TopicQos
 from apprentice_store.bag_writer import BagWriter, CommittedBag
@@ -93,6 +93,8 @@ class BagSink:
             form = "16UC1; png compressed" if image.ndim == 2 else "rgb8; png compressed bgr8"
             data = np.frombuffer(encode_png(image), dtype=np.uint8)
             return {"header": self._header(ns, f"{name.removeprefix('camera/')}_optical"), "format": form, "data": data}
+        if name == "connection":
+            return {"header": self._header(ns), "connected": bool(arrays[CONNECTED][0])}
         v = [float(x) for x in arrays[name]]
         if name == "tool/pose":
             return {"header": self._header(ns, self.spec.base_frame), "pose": _pose(v)}

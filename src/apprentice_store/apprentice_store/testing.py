@@ -15,7 +15,7 @@ from apprentice_core.cell_spec import GripperJoints, RobotJoints
 from apprentice_core.config import CameraConfig, Timing
 from apprentice_core.episode import ACTION_KINDS, EpisodeContext, EpisodeOutcome, RewardValue, Segment, StepRecord, new_episode_id
 from apprentice_core.spaces import ArraySpec, Observation, cartesian_velocity_gripper, observation_digest
-from apprentice_core.streams import camera_stream, proprio_streams
+from apprentice_core.streams import CONNECTED, camera_stream, connection_stream, proprio_streams
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
 
@@ -28,7 +28,8 @@ def make_spec() -> CellSpec:
     camera = CameraConfig(position=(1, 0, 1), look_at=(0, 0, 0), record=(16, 24))
     depth = CameraConfig(position=(1, 0, 1), look_at=(0, 0, 0), record=(8, 12), depth=True)
     return CellSpec(
-        "cell", "arm", "lift", (*proprio_streams(ROBOT), camera_stream("front", camera), camera_stream("depth", depth)),
+        "cell", "arm", "lift",
+        (*proprio_streams(ROBOT), connection_stream(), camera_stream("front", camera), camera_stream("depth", depth)),
         (ArraySpec("object/red/pose", (7,)), ArraySpec("object/red/twist", (6,))), cartesian_velocity_gripper(), Timing(), "base", "tool",
     )
 
@@ -58,7 +59,9 @@ class Made:
 def random_observation(spec: CellSpec, rng: np.random.Generator) -> Observation:
     out: Observation = {}
     for a in spec.observation:
-        if a.dtype.startswith("uint"):
+        if a.name == CONNECTED:
+            out[a.name] = rng.integers(0, 2, a.shape).astype(np.float32)
+        elif a.dtype.startswith("uint"):
             out[a.name] = rng.integers(0, np.iinfo(a.dtype).max, a.shape, dtype=a.dtype)
         else:
             out[a.name] = rng.standard_normal(a.shape).astype(np.float32)
