@@ -15,6 +15,7 @@ from apprentice_workflows.cli import (
     demo,
     doctor,
     evaluate,
+    insertion,
     launch,
     replay,
     reproduce,
@@ -40,6 +41,7 @@ PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app.command("demo")(demo.demo)
 app.command("wheel")(wheel.wheel)
+app.command("insertion")(insertion.insertion)
 app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
