@@ -27,29 +27,24 @@ from apprentice_runtime.ros_streams import StreamTaps
 from apprentice_runtime.tick import TickPlan
 
 if TYPE_CHECKING:
-    from apprentice_learning.rewards.classifier_reward import ClassifierReward
     from apprentice_learning.rewards.sketch_reward import SketchReward
 
 PARAMETERS = (
     Param("task", "lift", "task config"),
-    Param("source", "scripted", "which reward source; answers on reward/<source>", choices=("scripted", "sketch", "classifier")),
-    Param("bundle", "", "folder of the reward bundle that the source sketch or classifier serves"),
+    Param("source", "scripted", "which reward source; answers on reward/<source>", choices=("scripted", "sketch")),
+    Param("bundle", "", "folder of the reward bundle that the source sketch serves"),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
 )
 
 
-def model_source(kind: str, bundle: str) -> SketchReward | ClassifierReward:
-    """The learned source `kind`, sketch or classifier. ApprenticeError when no bundle is named; BundleError for a wrong one."""
-    if not bundle:
-        raise ApprenticeError(f"parameter bundle: the source {kind} needs the folder of a reward bundle")
+def sketch_source(bundle: str) -> SketchReward:
+    """ApprenticeError when no bundle is named; BundleError for a wrong one."""
     # torch takes seconds and 200 MB: a node of scripted rewards does without.
-    if kind == "sketch":
-        from apprentice_learning.rewards.sketch_reward import SketchReward
+    from apprentice_learning.rewards.sketch_reward import SketchReward
 
-        return SketchReward(bundle)
-    from apprentice_learning.rewards.classifier_reward import ClassifierReward
-
-    return ClassifierReward(bundle)
+    if not bundle:
+        raise ApprenticeError("parameter bundle: the source sketch needs the folder of a reward bundle")
+    return SketchReward(bundle)
 
 
 class RewardNode(ApprenticeNode):
@@ -57,8 +52,8 @@ class RewardNode(ApprenticeNode):
         super().__init__("reward_node", PARAMETERS)
         s = self.settings
         self._lockstep = s["pace"] == "lockstep"
-        self._model = None if s["source"] == "scripted" else model_source(s["source"], s["bundle"])
-        self._source: RewardSource = self._model or ScriptedReward(make_task(load_task(s["task"])))
+        self._sketch = sketch_source(s["bundle"]) if s["source"] == "sketch" else None
+        self._source: RewardSource = self._sketch or ScriptedReward(make_task(load_task(s["task"])))
         self._tracker: RewardTracker | None = None
         self._taps: StreamTaps | None = None
         self._privileged = PrivilegedTap(self) if self._source.needs_privileged else None
@@ -83,14 +78,14 @@ class RewardNode(ApprenticeNode):
             self._taps.destroy()
         # A scripted reward reads proprioception and privileged poses: images are never decoded for it.
         streams = tuple(s for s in spec.streams if not s.name.startswith("camera/"))
-        if self._model is not None:
+        if self._sketch is not None:
             try:
-                self._model.check(spec.observation)
+                self._sketch.check(spec.observation)
             except BundleError as error:
                 self.get_logger().fatal(str(error))
                 self.request_stop(2)
                 return
-            reads = set(self._model.inputs)
+            reads = set(self._sketch.inputs)
             streams = tuple(s for s in spec.streams if any(a.name in reads for a in s.arrays))
         self._taps = StreamTaps(self, streams, robot, self._lockstep)
         self._tracker = RewardTracker(self._source, spec.action_space.size)
