@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import venv
-from pathlib import Path
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.common import BenchResult, Measure, say, seconds, turns
+from benchmarks._peer import PACKAGES, Peer
+from benchmarks.common import BenchResult, Measure, seconds, turns
 
 SIZE = {"batch": 256, "observation": 24, "action": 7, "hidden": [256, 256]}
-PEER = ("d3rlpy==2.8.1", "torch==2.13.0")
-HERE = Path(__file__).resolve().parent
 
 
 class PlainIQL:
@@ -56,47 +48,6 @@ class PlainIQL:
                 t.lerp_(p, 0.005)
 
 
-class Peer:
-    """d3rlpy in an environment of its own, made on first use; it pins packages that the suite must not take over."""
-
-    def __init__(self) -> None:
-        folder = Path(os.environ.get("APPRENTICE_PEERS", HERE.parent / ".apprentice" / "peers")) / "d3rlpy"
-        python = folder / "bin" / "python"
-        done = folder / "installed.json"
-        if not done.is_file() or json.loads(done.read_text()) != list(PEER):
-            say(f"making an environment for {PEER[0]} (first use, about a minute)")
-            venv.create(folder, with_pip=True, clear=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", *PEER], check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
-            done.write_text(json.dumps(PEER))
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH")} | {"OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [python, HERE / "beside" / "d3rlpy_iql.py", json.dumps(SIZE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        while (line := self._line()) != "ready":
-            if not line:
-                raise RuntimeError(f"the peer ended with {self.process.wait()} before it was ready")
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def rate(self, updates: int) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{updates}\n")
-        self.process.stdin.flush()
-        return updates / float(self._line())
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-
-
 def _batch() -> tuple[torch.Tensor, ...]:
     n = SIZE["batch"]
     uniform = [torch.rand(n, k) * 2 - 1 for k in (SIZE["observation"], SIZE["action"], SIZE["observation"])]
@@ -122,7 +73,7 @@ def run(quick: bool = False) -> BenchResult:
     def rate(update) -> float:
         return updates / seconds(lambda: [update() for _ in range(updates)])
 
-    peer = Peer()
+    peer = Peer("d3rlpy_iql.py", SIZE)
     try:
         sides = {
             "apprentice": lambda: rate(lambda: ours.update(batch)),
@@ -138,7 +89,7 @@ def run(quick: bool = False) -> BenchResult:
         bench="learner",
         ratio=result["apprentice"] / result["d3rlpy"],
         target=1.3,
-        reference=f"IQL updates per second of {PEER[0]}, batch 256, 2 x 256, one thread, same run",
+        reference=f"IQL updates per second of {PACKAGES[0]}, batch 256, 2 x 256, one thread, same run",
         measures={f"{k}_updates": Measure(round(v, 2), "1/s") for k, v in result.items()}
         | {"ratio_to_pytorch": Measure(round(result["apprentice"] / result["pytorch"], 3), "")},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -15,17 +15,21 @@ from apprentice_core.bundle import ArraySpecModel, BundleManifest, bundle_id, re
 from apprentice_core.errors import BundleError, ConfigError
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.networks.observation import NetworkConfig
-from apprentice_learning.networks.policies import PolicyNetwork, RecurrentPolicy
+from apprentice_learning.networks.policies import DeterministicPolicy, FeedForwardPolicy, PolicyNetwork, RecurrentPolicy, TanhGaussianPolicy
 
-POLICY_NETWORK, RECURRENT_POLICY = "gaussian_policy/1", "recurrent_policy/1"
-"""change whenever the same description would build another network"""
+Policy: TypeAlias = FeedForwardPolicy | RecurrentPolicy
+RECURRENT_POLICY = "recurrent_policy/1"
+FEED_FORWARD: dict[str, type[FeedForwardPolicy]] = {
+    "gaussian_policy/1": PolicyNetwork, "deterministic_policy/1": DeterministicPolicy, "tanh_gaussian_policy/1": TanhGaussianPolicy,
+}
+"""names change whenever the same description would build another network"""
 MAX_RESET_PERIOD = 1_000_000
 Built = TypeVar("Built", bound=nn.Module)
 
 
 def write_policy(
     folder: Path,
-    network: PolicyNetwork | RecurrentPolicy,
+    network: Policy,
     *,
     name: str,
     algorithm: str,
@@ -55,18 +59,18 @@ def write_policy(
     )
 
 
-def _description(network: PolicyNetwork | RecurrentPolicy) -> dict[str, Any]:
+def _description(network: Policy) -> dict[str, Any]:
     shared = {"actions": network.actions, "config": network.config.model_dump(mode="json")}
     if isinstance(network, RecurrentPolicy):
         return {"type": RECURRENT_POLICY, **shared, "state_reset_period": network.state_reset_period}
-    return {"type": POLICY_NETWORK, **shared}
+    return {"type": next(name for name, kind in FEED_FORWARD.items() if type(network) is kind), **shared}
 
 
 def _build(
     description: Mapping[str, Any], specs: tuple[ArraySpec, ...], actions: int, config: NetworkConfig, where: Path
-) -> PolicyNetwork | RecurrentPolicy:
-    if description["type"] == POLICY_NETWORK:
-        return PolicyNetwork(specs, actions, config)
+) -> Policy:
+    if (kind := FEED_FORWARD.get(description["type"])) is not None:
+        return kind(specs, actions, config)
     period = description.get("state_reset_period")
     if not isinstance(period, int) or not 0 <= period <= MAX_RESET_PERIOD:
         raise BundleError(f"{where}: network.state_reset_period: {period!r} is not a number of steps")
@@ -94,14 +98,14 @@ def build_network(
     return network.eval()
 
 
-def read_policy(folder: Path) -> tuple[BundleManifest, PolicyNetwork | RecurrentPolicy, str]:
+def read_policy(folder: Path) -> tuple[BundleManifest, Policy, str]:
     """(manifest, network in evaluation mode, bundle id); BundleError names the file and the field that is wrong."""
     manifest, tensors = read_bundle(folder)
     where = folder / "bundle.json"
     if manifest.kind != "policy":
         raise BundleError(f"{where}: kind: is {manifest.kind!r}, not 'policy'")
     description = manifest.network
-    known = (POLICY_NETWORK, RECURRENT_POLICY)
+    known = (*FEED_FORWARD, RECURRENT_POLICY)
     if description.get("type") not in known:
         raise BundleError(f"{where}: network.type: {description.get('type')!r} is unknown; this release reads {', '.join(known)}")
     actions = description.get("actions")

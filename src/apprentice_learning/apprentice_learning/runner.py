@@ -13,6 +13,9 @@ from apprentice_core.errors import BundleError
 from apprentice_core.spaces import ActionSpace, ArraySpec, Observation
 from apprentice_learning.bundles import read_policy
 from apprentice_learning.data.columns import TRACKED
+from apprentice_learning.networks.vector_input import GOAL
+
+UNIFORM = "uniform"
 
 
 class PolicyRunner:
@@ -20,8 +23,9 @@ class PolicyRunner:
     `SourceAction.noise`, so that the record tells the policy's answer from what was added to it.
 
     `exploration_noise`: std of Gaussian noise in [-1, 1] units, ours 0 (spec 000 section 8 uses 0.1 to gather data); an
-    episode's metadata may set `exploration_noise` for itself. A recurrent policy's state is zero at the start of each episode, and
-    goes on with every observation, whoever drives. Inputs are allocated once; act() takes one thread.
+    episode's metadata may set `exploration_noise` for itself, or `exploration: uniform` (every action uniform in [-1, 1]: a
+    learner's warm-up, spec 001c section 2.3). Inputs `goal/<name>` come from the segment's goal. A recurrent policy's state is zero
+    at the start of each episode, and goes on with every observation, whoever drives. Inputs are allocated once; act() takes one thread.
 
     `allow_tracked`: take a bundle that reads `tracked/` columns and feed it from the privileged channel. Only what runs a simulation
     for an experiment sets it; anywhere else such a bundle is refused.
@@ -49,21 +53,24 @@ class PolicyRunner:
             raise BundleError(
                 f"{bundle}: observation: reads tracked object poses, which only the low-dimensional experiments in simulation may do"
             )
-        self._std = self.network.std.numpy().copy()
         self._input = {s.name: torch.zeros((1, *s.shape), dtype=_torch_dtype(s)) for s in self.specs}
         self._arrays = {n: t.numpy()[0] for n, t in self._input.items()}
         self._generator = np.random.default_rng(0)
-        self._sample, self._noise = False, exploration_noise
+        self._sample, self._uniform, self._noise = False, False, exploration_noise
         self._start = self._state = self.network.initial_state(1)
         self._steps = 0
         self._seen: Observation | None = None
+        self._segment: Segment | None = None
         with torch.inference_mode():
             self.network.step(self._input, self._start)  # the first call of a network chooses its kernels, and is slow
 
     def check(self, specs: tuple[ArraySpec, ...], privileged: tuple[ArraySpec, ...] = ()) -> None:
-        """BundleError when a cell with these observation (and privileged) arrays cannot feed the policy."""
+        """BundleError when a cell with these observation (and privileged) arrays cannot feed the policy. What a segment's goal holds shows
+        only when it runs."""
         known = {s.name: s for s in specs} | {TRACKED + s.name: s for s in privileged}
         for spec in self.specs:
+            if spec.name.startswith(GOAL):
+                continue
             have = known.get(spec.name)
             if have is None or have.shape != spec.shape or have.dtype != spec.dtype:
                 got = "nothing of that name" if have is None else f"{have.dtype} {have.shape}"
@@ -73,23 +80,26 @@ class PolicyRunner:
         seed = context.seed if context.seed is not None else int.from_bytes(context.episode_id.encode()[-8:], "big")
         self._generator = np.random.default_rng([abs(seed), 3])
         self._sample = not context.deterministic
+        self._uniform = context.metadata.get("exploration") == UNIFORM
         self._noise = float(context.metadata.get("exploration_noise", self.exploration_noise))
-        self._state, self._steps, self._seen = self._start, 0, None
+        self._state, self._steps, self._seen, self._segment = self._start, 0, None, None
 
     def act(self, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None = None) -> SourceAction:
         """Observation -> float32 [A] in [-1, 1]. ValueError names an array of the wrong form; a NaN gives zeros and fault 'nan'."""
-        values = self._advance(observation, privileged)
+        values = self._advance(observation, segment, privileged)
         if not np.isfinite(values).all():
             return SourceAction(np.zeros(self.network.actions, dtype=np.float32), fault="nan")
-        return SourceAction(values, noise=self._draw())
+        noise = self._draw(values)
+        if noise is not None and not np.isfinite(noise).all():
+            return SourceAction(np.zeros(self.network.actions, dtype=np.float32), fault="nan")
+        return SourceAction(values, noise=noise)
 
-    def _advance(self, observation: Observation, privileged: dict[str, np.ndarray] | None) -> np.ndarray:
+    def _advance(self, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None) -> np.ndarray:
         """One step of the network. A state that is not finite is not kept: one bad observation must not spoil the rest of an episode."""
         for spec in self.specs:
-            tracked = spec.name.startswith(TRACKED)
-            array = (privileged or {}).get(spec.name.removeprefix(TRACKED)) if tracked else observation.get(spec.name)
+            array = self._find(spec.name, observation, segment, privileged)
             if array is None:
-                raise ValueError(f"observation lacks {spec.name}")
+                raise ValueError(f"{'the segment has no goal' if spec.name.startswith(GOAL) else 'observation lacks'} {spec.name}")
             if array.shape != spec.shape or array.dtype != spec.dtype:
                 raise ValueError(f"{spec.name}: {array.dtype} {array.shape}, the policy reads {spec.dtype} {spec.shape}")
             np.copyto(self._arrays[spec.name], array)
@@ -100,15 +110,27 @@ class PolicyRunner:
         values = mean[0].numpy().copy()
         self._state = after if all(bool(torch.isfinite(s).all()) for s in after) else state
         self._steps += 1
-        self._seen = observation
+        self._seen, self._segment = observation, segment
         return values
 
-    def _draw(self) -> np.ndarray | None:
+    @staticmethod
+    def _find(name: str, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None) -> np.ndarray | None:
+        if name.startswith(TRACKED):
+            return (privileged or {}).get(name.removeprefix(TRACKED))
+        if name.startswith(GOAL):
+            return segment.goal.get(name.removeprefix(GOAL))
+        return observation.get(name)
+
+    def _draw(self, values: np.ndarray) -> np.ndarray | None:
+        if self._uniform:
+            return (self._generator.uniform(-1.0, 1.0, len(values)) - values).astype(np.float32)
         if not self._sample and not self._noise:
             return None
         noise = np.zeros(self.network.actions)
         if self._sample:
-            noise += self._std * self._generator.standard_normal(len(noise))
+            z = torch.from_numpy(self._generator.standard_normal((1, len(noise)))).float()
+            with torch.inference_mode():
+                noise += self.network.sample_noise(self._input, z)[0].numpy()
         if self._noise:
             noise += self._noise * self._generator.standard_normal(len(noise))
         return noise.astype(np.float32)
@@ -117,7 +139,7 @@ class PolicyRunner:
         """Someone else drove this step. A recurrent state moves on with the observation, unless `act` was asked about it already.
         One on tracked poses stands still: nobody else drives where it may run."""
         if self._state and observation is not self._seen and not self.needs_privileged:
-            self._advance(observation, None)
+            self._advance(observation, self._segment or Segment(), None)
 
 
 def _torch_dtype(spec: ArraySpec) -> torch.dtype:

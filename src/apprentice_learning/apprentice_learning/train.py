@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from apprentice_learning.bundles import write_policy
 from apprentice_learning.config import TrainConfig, load_train_config
 from apprentice_learning.data.store_columns import StoreColumns
-from apprentice_learning.trainer import ProgressCallback, Trainer, TrainResult
+from apprentice_learning.run_state import ProgressCallback, TrainResult
+from apprentice_learning.trainer import Trainer
 from apprentice_store.store import Store
 
 BUNDLE = "bundle"
@@ -34,12 +35,10 @@ def train(
     """
     config = load_train_config(config) if isinstance(config, str) else config
     folder = Path(out)
-    with Store(store_path) as store:
-        names = (*config.network.cameras, *config.network.proprio)
-        with bar("reading bags") as read:
-            columns = StoreColumns.open(
-                store, where, names, lambda done, total: read(done, total, {}), config.network.image_reduction, config.view
-            )
+    with Store(store_path) as store, bar("reading bags") as read:
+        columns = StoreColumns.open(
+            store, where, config.network.arrays, lambda done, total: read(done, total, {}), config.network.image_reduction, config.view
+        )
     trainer = Trainer(config, columns, folder)
     if resume:
         trainer.resume()

@@ -20,7 +20,7 @@ from apprentice_learning.runner import PolicyRunner
 from apprentice_learning.trainer import Trainer
 
 CAMERA = "camera/front"
-ALGORITHMS = ("bc", "iql", "d4pg")
+ALGORITHMS = ("bc", "iql", "d4pg", "td3", "sac")
 
 
 def equal(a: dict, b: dict) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from apprentice_learning.networks.policies import PolicyNetwork, RecurrentPolicy
+from apprentice_learning.networks.policies import FeedForwardPolicy, RecurrentPolicy
 
 
 @runtime_checkable
@@ -29,13 +29,18 @@ class Learner(Protocol):
 
     def validate(self, batch: Any) -> dict[str, Tensor]: ...
 
-    def policy(self) -> PolicyNetwork | RecurrentPolicy: ...
+    def policy(self) -> FeedForwardPolicy | RecurrentPolicy: ...
 
     def set_phase(self, phase: str) -> None: ...
 
     def state_dict(self) -> dict[str, Tensor]: ...
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+def inputs_of(learner: Learner) -> tuple[str, ...]:
+    """Arrays that a batch has to hold: the policy's, and what critics read beyond it."""
+    return getattr(learner, "inputs", learner.policy().inputs)
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:

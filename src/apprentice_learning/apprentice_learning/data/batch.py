@@ -39,6 +39,13 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixedBatch(Batch):
+    """Replayed transitions, then prior ones (demonstrations, or data of an earlier run): `prior` [B], float32, is 1 at the latter."""
+
+    prior: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
 class SequenceBatch(Batch):
     """B sequences of successive steps, time first (spec 000 section 2.10): observations [L, B, ...], all else [L - 1, B, ...].
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from apprentice_core.episode import Episode
 from apprentice_core.spaces import ArraySpec
+from apprentice_learning.networks.vector_input import GOAL
 
 REWARD_PREFIX = "reward/"
 ACTION_PREFIX = "action/"
@@ -39,8 +40,8 @@ class EpisodeInfo:
 class Columns(Protocol):
     """Episodes laid end to end. An episode of T steps takes T + 1 rows, one an observation, the last after the last action.
 
-    `columns`: observation arrays by their names, `action/<kind>` float32 [A], `reward/<source>/<name>` float32 (NaN where
-    none was given) and `discount` float32; what belongs to steps is padding in an episode's last row.
+    `columns`: observation arrays by their names, `goal/<name>` of the segments, `action/<kind>` float32 [A], `reward/<source>/<name>`
+    float32 (NaN where none was given) and `discount` float32; what belongs to steps is padding in an episode's last row.
     `episode_starts`: int64 [E + 1], first row of each episode and, last, the number of rows. `episodes`: E entries.
     """
 
@@ -91,9 +92,17 @@ class ArrayColumns:
             out[ACTION_PREFIX + name] = padded([e.actions[name] for e in episodes], 0.0)
         for name in common([set(e.rewards) for e in episodes]):
             out[REWARD_PREFIX + name] = padded([e.rewards[name] for e in episodes], np.nan)
+        for name in common([set.intersection(*(set(s.goal) for s in e.segments)) for e in episodes]):
+            out[GOAL + name] = np.concatenate([goal_rows(e, name) for e in episodes])
         out[DISCOUNT] = padded([e.discount for e in episodes], 0.0)
         infos = [
             EpisodeInfo(e.episode_id, str(e.meta.get("source", "")), str(e.meta.get("task", "")), e.outcome.success, e.outcome.terminated)
             for e in episodes
         ]
         return cls(out, starts, infos)
+
+
+def goal_rows(episode: Episode, name: str) -> np.ndarray:
+    """What the segments' goal `name` was at each of T + 1 observations, float32 [T + 1, n]; KeyError when a segment has none."""
+    of_step = np.append(episode.segment_index, episode.segment_index[-1:])
+    return np.stack([np.asarray(s.goal[name], dtype=np.float32) for s in episode.segments])[of_step]

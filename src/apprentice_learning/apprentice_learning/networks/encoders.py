@@ -1,4 +1,4 @@
-"""Per-camera encoders with spatial softmax (spec 000 sections 2.9 and 8)."""
+"""Per-camera encoders: with spatial softmax (spec 000 sections 2.9 and 8), and the small grayscale trunk of spec 001c section 3.4."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import functools
 
 import torch
 from torch import Tensor, nn
+
+from apprentice_core.errors import ConfigError
 
 PIXEL_SCALE = 1.0 / 255.0
 LOGIT_NOISE = 0.1
@@ -139,7 +141,34 @@ class TinyEncoder(CameraEncoder):
         self.size = 2 * self.maps
 
 
-CAMERA_ENCODERS: dict[str, type[FullEncoder] | type[TinyEncoder]] = {"full": FullEncoder, "tiny": TinyEncoder}
+class Gray32Encoder(nn.Module):
+    """Preset `gray32`: the conv trunk of spec 001c section 3.4 on the mean of the channels. uint8 [B, 32, 32, 3] -> [B, 256].
+
+    Kernels 5/3/3, filters 16/32/64, strides 3/2/2; the last layer is padded, so that 2 x 2 x 64 features are left.
+    """
+
+    size = 256
+    bfloat16 = False
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        if (height, width) != (32, 32):
+            raise ConfigError("network", "encoder", f"gray32 reads frames of 32 x 32; after image_reduction these are {height} x {width}")
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 16, 5, stride=3), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        gray = image.float().mean(-1).mul_(PIXEL_SCALE).sub_(0.5).unsqueeze(1)
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16 and native_bfloat16(image.device)):
+            features = self.body(gray)
+        return features.float()
+
+
+CAMERA_ENCODERS: dict[str, type[FullEncoder] | type[TinyEncoder] | type[Gray32Encoder]] = {
+    "full": FullEncoder, "tiny": TinyEncoder, "gray32": Gray32Encoder,
+}
 
 
 def multiply_adds(module: nn.Module, *inputs: Tensor | dict[str, Tensor]) -> int:

@@ -32,7 +32,7 @@ def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 
 
 class EnsembleMLP(nn.Module):
-    """`members` independent MLPs in one batched product per layer: [B, in] -> [members, B, out].
+    """`members` independent MLPs in one batched product per layer: [B, in], or one input each [members, B, in], -> [members, B, out].
 
     The same numbers as separate MLPs; one call instead of many, because on small networks the calls are what costs.
     """
@@ -49,7 +49,7 @@ class EnsembleMLP(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(members, 1, b)))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x.unsqueeze(0).expand(self.members, *x.shape)
+        h = x if x.dim() == 3 else x.unsqueeze(0).expand(self.members, *x.shape)
         last = len(self.sizes) - 2
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if weight.shape[2] == 1:  # a batched product with one column is several times slower than this sum
@@ -59,3 +59,12 @@ class EnsembleMLP(nn.Module):
             if i < last:
                 h = h.relu_()
         return h
+
+    def first(self, x: Tensor) -> Tensor:
+        """The first member alone: [B, in] -> [B, out]; its weights are constants here, the gradient runs to `x`."""
+        last = len(self.sizes) - 2
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.addmm(bias.detach()[0], x, weight.detach()[0])
+            if i < last:
+                x = x.relu_()
+        return x

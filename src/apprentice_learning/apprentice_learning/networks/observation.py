@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from apprentice_core.config import Strict
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
-from apprentice_learning.networks.encoders import CAMERA_ENCODERS, CameraEncoder, box_filter
+from apprentice_learning.networks.encoders import CAMERA_ENCODERS, CameraEncoder, Gray32Encoder, box_filter
 from apprentice_learning.networks.normaliser import Normaliser
+from apprentice_learning.networks.vector_input import VectorInput
 from apprentice_learning.representations.config import SplitConfig
 from apprentice_learning.representations.split import Latent, SplitEncoder
 
@@ -24,9 +26,13 @@ class NetworkConfig(Strict):
     """What rebuilds a network, together with the observation's specs and the action size."""
 
     cameras: tuple[str, ...] = Field((), description="image arrays that the policy reads, e.g. camera/wrist_left")
-    proprio: tuple[str, ...] = Field((), description="vector arrays that the policy reads")
-    encoder: Literal["tiny", "full", "split"] = Field(
-        "full", description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP; split: latents of spec 001c section 4.3"
+    proprio: tuple[str, ...] = Field(
+        (), description="vector arrays that the policy reads, or slices of them: tool/pose[0:3]; goal/<name>: of the segment's goal"
+    )
+    encoder: Literal["tiny", "full", "gray32", "split"] = Field(
+        "full",
+        description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP; gray32: released code (spec 001c section 3.4); "
+        "split: latents of spec 001c section 4.3",
     )
     split: SplitConfig | None = Field(None, description="of the encoder `split`, and of no other")
     image_reduction: int = Field(
@@ -48,6 +54,23 @@ class NetworkConfig(Strict):
         if self.split is not None and not self.cameras:
             raise ValueError("cameras: the encoder `split` needs one")
         return self
+
+    @field_validator("proprio")
+    @classmethod
+    def _slices(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            VectorInput.parse(name)
+        return names
+
+    @property
+    def vectors(self) -> tuple[VectorInput, ...]:
+        """What `proprio` names."""
+        return tuple(VectorInput.parse(name) for name in self.proprio)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The arrays that the network reads, each once."""
+        return tuple(dict.fromkeys((*self.cameras, *(v.array for v in self.vectors))))
 
 
 class ProprioBranch(nn.Module):
@@ -85,12 +108,11 @@ class ObservationEncoder(nn.Module):
     def __init__(self, specs: Sequence[ArraySpec], config: NetworkConfig):
         super().__init__()
         known = {s.name: s for s in specs}
-        for name in (*config.cameras, *config.proprio):
-            if name not in known:
-                raise ConfigError("network", "cameras" if name in config.cameras else "proprio", f"no array named {name!r}")
-        self.cameras, self.proprio, self.reduction = config.cameras, config.proprio, config.image_reduction
+        self.cameras, self.vectors, self.reduction = config.cameras, config.vectors, config.image_reduction
         self.encoders = nn.ModuleList()
         for name in config.cameras:
+            if name not in known:
+                raise ConfigError("network", "cameras", f"no array named {name!r}")
             shape, divisor = known[name].shape, 4 * self.reduction
             if len(shape) != 3 or shape[2] != 3 or known[name].dtype != "uint8" or shape[0] % divisor or shape[1] % divisor:
                 raise ConfigError("network", f"cameras.{name}", f"needs uint8 [H, W, 3] with H and W dividing by {divisor}, got {shape}")
@@ -98,14 +120,16 @@ class ObservationEncoder(nn.Module):
             encoder.bfloat16 = config.precision == "bfloat16"
             self.encoders.append(encoder)
         self._heights = [known[n].shape[0] for n in config.cameras]
-        for name in config.proprio:
-            if len(known[name].shape) != 1:
-                raise ConfigError("network", f"proprio.{name}", f"needs a vector, got shape {known[name].shape}")
-        inputs = sum(known[n].shape[0] for n in config.proprio)
+        inputs = sum(v.size(known, "proprio") for v in self.vectors)
         self.branch = ProprioBranch(inputs, config) if inputs else None
         self.size = sum(e.size for e in self.encoders) + (self.branch.size if self.branch else 0)
         if not self.size:
             raise ConfigError("network", "cameras", "the policy reads neither a camera nor a vector")
+
+    def fit_normaliser(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes mean and spread of the vectors from rows [N, ...] of data; ValueError when they are not finite."""
+        if self.branch is not None:
+            self.branch.normaliser.fit(np.concatenate([v.of(arrays) for v in self.vectors], axis=1))
 
     @property
     def trainable(self) -> bool:
@@ -136,7 +160,7 @@ class ObservationEncoder(nn.Module):
             else:
                 parts.append(encoder(image))
         if self.branch is not None:
-            vectors = [observation[n] for n in self.proprio]
+            vectors = [v.of(observation) for v in self.vectors]
             parts.append(self.branch(vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1), latents
 
@@ -149,7 +173,7 @@ class ObservationEncoder(nn.Module):
             return self.encode(observation)[0]
 
 
-def _camera_encoder(config: NetworkConfig, height: int, width: int) -> CameraEncoder | SplitEncoder:
+def _camera_encoder(config: NetworkConfig, height: int, width: int) -> CameraEncoder | Gray32Encoder | SplitEncoder:
     if config.split is not None:
         return SplitEncoder(height, width, config.split)
     return CAMERA_ENCODERS[config.encoder](height, width)

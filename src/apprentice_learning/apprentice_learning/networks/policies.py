@@ -1,4 +1,5 @@
-"""Policies: a Gaussian one (spec 001b section 0 and C.5) and a deterministic recurrent one (spec 000 section 2.9)."""
+"""Policies: Gaussian (spec 001b section 0 and C.5), deterministic and tanh-Gaussian (spec 001c sections 2.3 and 3.4), and a deterministic
+recurrent one (spec 000 section 2.9)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
@@ -16,6 +18,8 @@ from apprentice_learning.networks.recurrent import LayerNormLSTM, State
 
 LOG_STD_RANGE = (-5.0, 2.0)
 """released code (IQL)"""
+TANH_LOG_STD_RANGE = (-20.0, 2.0)
+"""released code (rlkit's SAC)"""
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -48,25 +52,53 @@ class GaussianHead(Spread):
         return torch.tanh(self.body(features))
 
 
-class PolicyNetwork(nn.Module):
-    """Observation -> mean action [B, A] in [-1, 1]; `head.log_std` gives the spread for sampling."""
+class TanhGaussianHead(nn.Module):
+    """Features [B, F] -> tanh(x), x ~ N(mean, std), both from one MLP (spec 001c section 3.4)."""
+
+    def __init__(self, inputs: int, actions: int, hidden: Sequence[int]):
+        super().__init__()
+        self.body = mlp((inputs, *hidden, 2 * actions))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The deterministic action tanh(mean) [B, A]."""
+        return torch.tanh(self.spread(features)[0])
+
+    def spread(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(mean, log std) before the tanh, each [B, A]."""
+        mean, log_std = self.body(features).chunk(2, dim=-1)
+        return mean, log_std.clamp(*TANH_LOG_STD_RANGE)
+
+    def sample(self, features: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(action [B, A], log pi(action) [B]) for standard normal z [B, A]; the gradient runs through both (reparametrised)."""
+        mean, log_std = self.spread(features)
+        return squashed(mean, log_std, z)
+
+
+def squashed(mean: Tensor, log_std: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """tanh(x) and its log-density at x = mean + std z: log N(x) - sum_j log(1 - tanh^2(x_j)).
+
+    log(1 - tanh^2 x) = 2 (log 2 - x - softplus(-2 x)), which stays finite where tanh rounds to 1.
+    """
+    x = torch.addcmul(mean, log_std.exp(), z)
+    # Per dimension -z^2/2 - log_std - log(2 pi)/2 - 2 (log 2 - x - softplus(-2x)); the constants are added once, at the end.
+    terms = torch.add(2.0 * (x + F.softplus(-2.0 * x)) - log_std, z.square(), alpha=-0.5)
+    return torch.tanh(x), terms.sum(-1) - (HALF_LOG_2PI + 2.0 * math.log(2.0)) * x.shape[-1]
+
+
+class FeedForwardPolicy(nn.Module):
+    """Observation -> action [B, A] in [-1, 1] that the head gives without dice. What one observation decides alone."""
 
     state_reset_period = 0
+    head: nn.Module
 
     def __init__(self, specs: Sequence[ArraySpec], actions: int, config: NetworkConfig):
         super().__init__()
         self.specs, self.actions, self.config = tuple(specs), actions, config
         self.encoder = ObservationEncoder(specs, config)
-        self.head = GaussianHead(self.encoder.size, actions, config.hidden, config.dropout)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (*self.config.cameras, *self.config.proprio)
-
-    @property
-    def std(self) -> Tensor:
-        """Spread of a sampled action around the mean [A]."""
-        return self.head.log_std.detach().exp()
+        return self.config.arrays
 
     def initial_state(self, batch: int) -> State:
         return ()
@@ -75,8 +107,71 @@ class PolicyNetwork(nn.Module):
         """As a recurrent policy's, without memory."""
         return self(observation), state
 
+    def sample_noise(self, observation: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        """What a sample adds to the deterministic action, [B, A], for standard normal z [B, A]."""
+        raise NotImplementedError
+
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         return self.head(self.encoder(observation))
+
+
+class PolicyNetwork(FeedForwardPolicy):
+    """Gaussian around tanh(MLP) with a state-independent spread `head.log_std`."""
+
+    head: GaussianHead
+
+    def __init__(self, specs: Sequence[ArraySpec], actions: int, config: NetworkConfig):
+        super().__init__(specs, actions, config)
+        self.head = GaussianHead(self.encoder.size, actions, config.hidden, config.dropout)
+
+    def sample_noise(self, observation: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        return self.head.log_std.detach().exp() * z
+
+
+class DeterministicPolicy(FeedForwardPolicy):
+    """tanh(MLP), no spread of its own: what explores is added from outside (spec 001c section 2.3)."""
+
+    head: nn.Sequential
+
+    def __init__(self, specs: Sequence[ArraySpec], actions: int, config: NetworkConfig):
+        super().__init__(specs, actions, config)
+        self.head = nn.Sequential(*mlp((self.encoder.size, *config.hidden, actions), config.dropout), nn.Tanh())
+
+    def zero_last_layer(self) -> None:
+        """From now on the action is exactly 0 everywhere: a residual that leaves its base alone (spec 001c A9)."""
+        _zero(self.head[-2])
+
+    def sample_noise(self, observation: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        return torch.zeros_like(z)
+
+
+class TanhGaussianPolicy(FeedForwardPolicy):
+    """tanh of a Gaussian whose mean and spread depend on the state; without dice tanh(mean) (spec 001c section 3.4)."""
+
+    head: TanhGaussianHead
+
+    def __init__(self, specs: Sequence[ArraySpec], actions: int, config: NetworkConfig):
+        super().__init__(specs, actions, config)
+        if config.dropout:
+            raise ConfigError("network", "dropout", "a tanh-Gaussian policy has none")
+        self.head = TanhGaussianHead(self.encoder.size, actions, config.hidden)
+
+    def zero_last_layer(self, std: float) -> None:
+        """From now on tanh(mean) is exactly 0 everywhere and the spread before the tanh is `std`."""
+        last = self.head.body[-1]
+        _zero(last)
+        with torch.no_grad():
+            last.bias[self.actions :] = math.log(std)
+
+    def sample_noise(self, observation: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        features = self.encoder(observation)
+        return self.head.sample(features, z)[0] - self.head(features)
+
+
+@torch.no_grad()
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        parameter.zero_()
 
 
 class RecurrentPolicy(nn.Module):
@@ -98,11 +193,10 @@ class RecurrentPolicy(nn.Module):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (*self.config.cameras, *self.config.proprio)
+        return self.config.arrays
 
-    @property
-    def std(self) -> Tensor:
-        return torch.zeros(self.actions)
+    def sample_noise(self, observation: Mapping[str, Tensor], z: Tensor) -> Tensor:
+        return torch.zeros_like(z)
 
     def initial_state(self, batch: int) -> State:
         return self.core.initial_state(batch)

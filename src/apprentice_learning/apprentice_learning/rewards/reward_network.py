@@ -25,7 +25,7 @@ class RewardNetwork(nn.Module):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (*self.config.cameras, *self.config.proprio)
+        return self.config.arrays
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         return torch.sigmoid(self.head(self.encoder(observation)).squeeze(-1))

@@ -21,7 +21,7 @@ from apprentice_learning.rewards.metrics import Counts
 from apprentice_learning.rewards.reward_network import RewardNetwork
 from apprentice_learning.rewards.sketch_data import SketchBatch, SketchedColumns, SketchSampler
 from apprentice_learning.rewards.sketch_loss import sketch_loss
-from apprentice_learning.trainer import Metrics, ProgressCallback, interrupt
+from apprentice_learning.run_state import Metrics, ProgressCallback, interrupt
 
 LEARNER, BEST, RNG = "learner.", "best.", "torch_rng"
 NORMALISER_ROWS = 20_000
@@ -69,12 +69,10 @@ class RewardTrainer:
         return hashlib.sha256(json.dumps([fields, self.member, ids, self.data.manifest], sort_keys=True).encode()).hexdigest()[:16]
 
     def _fit_normaliser(self) -> None:
-        branch, names = self.network.encoder.branch, self.network.encoder.proprio
-        if branch is None:
-            return
+        columns, vectors = self.data.columns.columns, self.network.encoder.vectors
         rows = np.unique(np.concatenate([c.rows for c in self.sampler.train]))
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), NORMALISER_ROWS)).astype(np.int64)]
-        branch.normaliser.fit(np.concatenate([self.data.columns.columns[n][rows] for n in names], axis=1))
+        self.network.encoder.fit_normaliser({v.array: columns[v.array][rows] for v in vectors})
 
     def _weights(self) -> dict[str, Tensor]:
         return {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}

@@ -61,7 +61,7 @@ def train_reward(
     network = config.network()
     with Store(data) as store:
         sketched = SketchedColumns.open(
-            store, config.task, (*network.cameras, *network.proprio), revision,
+            store, config.task, network.arrays, revision,
             lambda done, total: progress("reading bags", done, total, {}), where,
         )
     run = {"revision": sketched.sketches.revision, "where": where, "config": config.model_dump(mode="json")}

@@ -138,7 +138,7 @@ def relabel(
     from apprentice_learning.rewards.models import find_model
     from apprentice_learning.rewards.relabel import EPISODES, Relabeller
     from apprentice_learning.rewards.relabel import relabel as run
-    from apprentice_learning.trainer import interrupt
+    from apprentice_learning.run_state import interrupt
 
     folder = _data(data)
     bundle = find_model(folder, task, model)
