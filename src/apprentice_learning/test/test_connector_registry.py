@@ -73,7 +73,7 @@ def episode(connector: str = "usb", **meta) -> Episode:
     actions = {k: np.full((t, 3), 0.5, dtype=np.float32) for k in ACTION_KINDS}
     tool, socket = (np.cumsum(rng.standard_normal((t + 1, 7)), 0).astype(np.float32) for _ in range(2))
     return Episode(
-        episode_id=connector, path="", meta={"connector_id": connector, "robot_id": "left", **meta},
+        episode_id=connector, path="", meta={"metadata": {"connector_id": connector, "robot_id": "left", **meta}},
         observations={CAMERA: rng.integers(0, 255, (t + 1, 32, 32, 3), dtype=np.uint8), TOOL: tool}, actions=actions,
         discount=np.ones(t, dtype=np.float32), rewards={"scripted/sparse": np.array([0, 0, 0, 1], dtype=np.float32)},
         privileged={SOCKET: socket}, actors=["s"] * t, outcomes=["ok"] * t, segments=[Segment()],
@@ -94,7 +94,7 @@ def test_episodes_become_frames_with_the_success_of_each_and_the_way_to_the_sock
 
 def test_episodes_that_say_too_little_or_come_from_other_image_code_are_refused():
     nameless = episode()
-    del nameless.meta["robot_id"]
+    del nameless.meta["metadata"]["robot_id"]
     with pytest.raises(ApprenticeError, match="metadata lacks robot_id"):
         ConnectorData.from_episodes([nameless])
     with pytest.raises(ApprenticeError, match="image code 123"):

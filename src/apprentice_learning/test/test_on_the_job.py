@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_learning.algorithms.iql import ROLES, IQLConfig
 from apprentice_learning.networks.observation import NetworkConfig
+from apprentice_learning.online.journal import Entry
 from apprentice_learning.representations import fine_tuning, offline_rl
 from apprentice_learning.representations.config import RepresentationConfig, SplitConfig
 from apprentice_learning.representations.dataset import CAMERA, TrainingSet
@@ -297,6 +299,47 @@ def test_policy_bundle_acts_as_the_learner(training, offline, tmp_path):
     with torch.no_grad():
         mean = trainer.learner.policy().eval()({CAMERA: torch.from_numpy(image)[None]})[0].numpy()
     assert np.allclose(runner.act({CAMERA: image}, Segment()).values, mean, atol=1e-6)
+
+
+@dataclass
+class Steps:
+    observations: dict
+    actions: dict
+
+    def __len__(self) -> int:
+        return STEPS
+
+
+class Committed:
+    """A journal of made-up episodes."""
+
+    def __init__(self, training: TrainingSet):
+        episode = Steps({CAMERA: training.data.frames[: STEPS + 1]}, {"executed": training.data.action[:STEPS]})
+        self.entries = [Entry(1, "a", episode), Entry(2, "b", None, "torn"), Entry(5, "c", episode)]
+
+    @property
+    def position(self) -> int:
+        return self.entries[-1].position
+
+    def after(self, position, names=None):
+        return (e for e in self.entries if e.position > position)
+
+
+def test_committed_episodes_are_taken_once_also_after_a_kill(training, offline, tmp_path):
+    journal = Committed(training)
+
+    def fresh() -> FineTuner:
+        trainer = OfflineTrainer(config(), training)
+        trainer.load_state(offline)
+        return FineTuner(FineTuningConfig(batch=8, copies=1), trainer.learner, training, darkness)
+
+    tuner = fresh()
+    assert (tuner.follow(journal), tuner.follow(journal), len(tuner), tuner.step) == (2, 0, 2 * STEPS, 2 * STEPS)
+    tuner.save(tmp_path)
+    killed = fresh()
+    assert killed.resume(tmp_path) and killed.follow(journal) == 0 and len(killed) == 2 * STEPS
+    killed.write_policy(tmp_path / "p", "insertion")
+    assert PolicyRunner(tmp_path / "p", exploration_noise=0.03).manifest.lineage["transitions"] == 2 * STEPS
 
 
 def drawn_trial(act, seed: int) -> Trial:

@@ -129,7 +129,7 @@ def test_methods_are_flags_of_one_path(method, sizes, adversary, gaussian):
     assert torch.equal(encoder.latent(images()).specific, z.mean)
     total, said = loss([z], torch.arange(8) % 4, 100)
     assert ("domain_loss" in said, said["kl"].item() > 0) == (adversary, gaussian)
-    assert (float(total) == 0.0) == (method == "erm")
+    assert (total.item() == 0.0) == (method == "erm")
 
 
 def test_ramp_and_warm_up():
@@ -176,7 +176,8 @@ def test_the_adversary_keeps_the_classifier_at_chance_where_a_plain_encoder_show
         for r in (quiet, quiet.model_copy(update={"adv_weight": 0.1}))
     )
     found = {name: trainer.train() for name, trainer in (("shown", shown), ("hidden", hidden))}
-    assert found["shown"]["domain_accuracy"] > 0.8 > 0.6 > found["hidden"]["domain_accuracy"]
+    assert found["shown"]["domain_accuracy"] > found["hidden"]["domain_accuracy"] + 0.2
+    assert found["hidden"]["domain_loss"] > found["shown"]["domain_loss"] + 0.4
     assert found["hidden"]["accuracy"] > 0.8
     assert probe_domains(shown)[0] > 0.9
 
@@ -271,14 +272,15 @@ def test_other_image_code_is_refused(data, tmp_path, monkeypatch):
     preprocessing.fingerprint.cache_clear()
 
 
-def test_localiser_learns_where_the_socket_is(data, tmp_path):
-    trainer = LocaliserTrainer(config("erm", steps=80, learning_rate=1e-3), TrainingSet(data, FREE, ["c0", "c1", "c2"]))
+def test_localiser_learns_where_the_socket_is(tmp_path):
+    data = make_data(2, 30)
+    trainer = LocaliserTrainer(config("erm", steps=150, learning_rate=1e-3), TrainingSet(data, FREE))
     trainer.train()
     write_frame_model(tmp_path / "l", trainer, "socket")
     localiser = SocketLocaliser(tmp_path / "l")
-    rows = np.array([r for r in data.rows_of(["c0", "c1", "c2"]) if abs(data.offset[r, 0]) > 0.004])
+    rows = np.array([r for r in range(len(data.frames)) if abs(data.offset[r, 0]) > 0.004])
     errors = np.array([localiser.localise(data.frames[r]) - data.offset[r] for r in rows])
-    assert len(rows) > 10 and np.abs(errors[:, 0]).mean() < 0.5 * np.abs(data.offset[rows, 0]).mean()
+    assert len(rows) > 40 and np.abs(errors[:, 0]).mean() < 0.5 * np.abs(data.offset[rows, 0]).mean()
     with pytest.raises(ValueError, match="reads uint8"):
         localiser.localise(data.frames[0][:16])
     with pytest.raises(BundleError, match="socket_localiser"):

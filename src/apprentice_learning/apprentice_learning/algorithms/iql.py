@@ -212,14 +212,14 @@ class IQL:
         if isinstance(self.critic.encoder, ObservationEncoder):
             assert isinstance(self.target, TwinQ) and self.target.encoder is not None
             self.target.encoder.load_state_dict(self.critic.encoder.state_dict())
-        owners = {"policy": self.actor, "value": self.value, "critic": self.critic, "target": self.target}
+        owners: dict[str, nn.Module] = {"policy": self.actor, "value": self.value, "critic": self.critic, "target": self.target}
         for role, owner in owners.items():
             if isinstance(owner.encoder, ObservationEncoder):
                 owner.encoder.freeze(stored_name("critic" if role == "target" else role))
 
     def encoders(self) -> dict[str, ObservationEncoder]:
         """The encoder of each role that has one of its own."""
-        owners = {"policy": self.actor, "value": self.value, "critic": self.critic}
+        owners: dict[str, nn.Module] = {"policy": self.actor, "value": self.value, "critic": self.critic}
         return {r: m.encoder for r, m in owners.items() if isinstance(m.encoder, ObservationEncoder)}
 
     def state_dict(self) -> dict[str, Tensor]:

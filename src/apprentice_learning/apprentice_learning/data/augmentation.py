@@ -58,18 +58,19 @@ def _colour_matrices(n: int, config: JitterConfig, generator: np.random.Generato
 def jitter_and_crop(images: np.ndarray, generator: np.random.Generator, config: JitterConfig = JitterConfig()) -> np.ndarray:
     """uint8 [B, H, W, 3] -> the same shape: a random crop resized back (bilinear), then brightness, saturation, hue and contrast."""
     n, h, w = images.shape[:3]
-    area, aspect = generator.uniform(*config.scale, n), np.exp(generator.uniform(*np.log(config.ratio), n))
+    area = generator.uniform(config.scale[0], config.scale[1], n)
+    aspect = np.exp(generator.uniform(np.log(config.ratio[0]), np.log(config.ratio[1]), n))
     # Sides relative to the frame; what would be longer than it is cut to it.
     high, wide = np.minimum(np.sqrt(area / aspect), 1.0), np.minimum(np.sqrt(area * aspect), 1.0)
     theta = np.zeros((n, 2, 3), dtype=np.float32)
     theta[:, 0, 0], theta[:, 1, 1] = wide, high
     theta[:, 0, 2], theta[:, 1, 2] = (1 - wide) * generator.uniform(-1, 1, n), (1 - high) * generator.uniform(-1, 1, n)
     matrices = _colour_matrices(n, config, generator)
-    contrast = generator.uniform(*config.contrast, n)
+    contrast = torch.from_numpy(generator.uniform(*config.contrast, (n, 1, 1)).astype(np.float32))
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     grid = functional.affine_grid(torch.from_numpy(theta), [n, 3, h, w], align_corners=False)
     x = functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
     x = torch.bmm(torch.from_numpy(matrices.astype(np.float32)), x.flatten(2))
     middle = (torch.from_numpy(GREY.astype(np.float32)) @ x).mean(-1).view(n, 1, 1)
-    x = middle + torch.from_numpy(contrast.astype(np.float32)).view(n, 1, 1) * (x - middle)
+    x = middle + contrast * (x - middle)
     return x.round_().clamp_(0, 255).to(torch.uint8).view(n, 3, h, w).permute(0, 2, 3, 1).contiguous().numpy()

@@ -17,7 +17,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.algorithms.learner import pack, unpack
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from apprentice_learning.representations.dataset import TrainingSet
-from apprentice_learning.trainer import Metrics, ProgressCallback, interrupt
+from apprentice_learning.run_state import Metrics, ProgressCallback, interrupt
 
 LEARNER, RNG = "learner.", "torch_rng"
 KEEP = 2

@@ -81,10 +81,11 @@ class ConnectorData:
                 offset[start : start + len(e) + 1] = e.privileged[SOCKET][:, :2] - e.observations[TOOL][:, :2]
         facts = []
         for e in episodes:
-            missing = [k for k in ("connector_id", "robot_id") if k not in e.meta]
+            said = e.meta.get("metadata", {})
+            missing = [k for k in ("connector_id", "robot_id") if k not in said]
             if missing:
                 raise ApprenticeError(f"{e.episode_id}: metadata lacks {', '.join(missing)}")
-            text = {k: str(e.meta.get(k, "")) for k in ("connector_id", "robot_id", "background_id", "preprocessing")}
+            text = {k: str(said.get(k, "")) for k in ("connector_id", "robot_id", "background_id", "preprocessing")}
             facts.append(EpisodeFacts(*text.values()))
         return cls(columns.columns[camera], columns.columns[ACTION_PREFIX + action], success, offset, columns.episode_starts, tuple(facts))
 
@@ -94,8 +95,10 @@ class ConnectorData:
         starts = [np.zeros(1, dtype=np.int64)]
         for part in parts:
             starts.append(part.starts[1:] + starts[-1][-1])
-        arrays = (np.concatenate([getattr(p, n) for p in parts]) for n in ("frames", "action", "success", "offset"))
-        return cls(*arrays, np.concatenate(starts), tuple(e for p in parts for e in p.episodes))
+        frames, action, success, offset = (
+            np.concatenate([getattr(p, n) for p in parts]) for n in ("frames", "action", "success", "offset")
+        )
+        return cls(frames, action, success, offset, np.concatenate(starts), tuple(e for p in parts for e in p.episodes))
 
     @property
     def connectors(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ from torch import Tensor
 from apprentice_core.config import Strict
 from apprentice_core.errors import ApprenticeError
 from apprentice_learning.algorithms.iql import IQL
+from apprentice_learning.bundles import write_policy
 from apprentice_learning.data.shares import Shares
+from apprentice_learning.online.journal import Journal
 from apprentice_learning.representations.array_trainer import ArrayTrainer
 from apprentice_learning.representations.dataset import CAMERA, TrainingSet
 from apprentice_learning.representations.offline_rl import FeatureBank, encode, feature_batch
@@ -55,6 +58,7 @@ class FineTuner(ArrayTrainer):
         self.shares = Shares((config.online_share, 1.0 - config.online_share), config.batch)
         self.online: dict[str, np.ndarray] = {}
         self.noise = np.random.default_rng([config.seed, 19])
+        self.position = 0
 
     def __len__(self) -> int:
         """Online transitions so far."""
@@ -73,6 +77,21 @@ class FineTuner(ArrayTrainer):
             new[f"now/{role}"], new[f"next/{role}"] = values[:-1], values[1:]
         self.online = {k: np.concatenate([self.online[k], v]) for k, v in new.items()} if self.online else new
         return p
+
+    def follow(self, journal: Journal) -> int:
+        """Takes up what was committed behind `position` (each episode's executed actions), and does the updates that its steps are worth;
+        returns how many episodes there were. Unreadable and empty ones are passed over; one without the camera is an ApprenticeError."""
+        taken = 0
+        for entry in journal.after(self.position, (self.config.camera,)):
+            self.position = entry.position
+            if entry.episode is None or not len(entry.episode):
+                continue
+            frames = entry.episode.observations.get(self.config.camera)
+            if frames is None:
+                raise ApprenticeError(f"episode {entry.episode_id} has no {self.config.camera}")
+            self.learn(frames, entry.episode.actions["executed"])
+            taken += 1
+        return taken
 
     def update(self) -> dict[str, Tensor]:
         """One gradient step on a batch of exactly the online share (C21); ApprenticeError before the first episode."""
@@ -99,6 +118,12 @@ class FineTuner(ArrayTrainer):
         noise = self.config.exploration_noise * self.noise.standard_normal(len(mean)) if explore else np.zeros(len(mean))
         return mean, noise.astype(np.float32)
 
+    def write_policy(self, folder: Path, name: str, **fields: Any) -> str:
+        """The present policy as a bundle, for PolicyRunner; returns its id. `fields` go to bundles.write_policy."""
+        lineage = {"connectors": list(self.training.connectors), "seed": self.config.seed, "step": self.step, "transitions": len(self)}
+        config = self.config.model_dump(mode="json")
+        return write_policy(folder, self.learner.policy(), name=name, algorithm="iql", config=config, lineage=lineage, **fields)
+
     def state(self) -> dict[str, Tensor]:
         return self.learner.state_dict() | {ONLINE + k: torch.from_numpy(v) for k, v in self.online.items()}
 
@@ -107,10 +132,11 @@ class FineTuner(ArrayTrainer):
         self.online = {k[len(ONLINE) :]: v.numpy().copy() for k, v in state.items() if k.startswith(ONLINE)}
 
     def facts(self) -> dict[str, Any]:
-        return super().facts() | {"noise": self.noise.bit_generator.state, "credit": self.shares.credit.tolist(), "updates": self.step}
+        own = {"noise": self.noise.bit_generator.state, "credit": self.shares.credit.tolist(), "updates": self.step}
+        return super().facts() | own | {"position": self.position}
 
     def restore(self, state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         super().restore(state, facts)
         self.noise.bit_generator.state = facts["noise"]
         self.shares.credit = np.array(facts["credit"])
-        self.step = int(facts["updates"])
+        self.step, self.position = int(facts["updates"]), int(facts["position"])

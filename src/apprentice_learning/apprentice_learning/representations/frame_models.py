@@ -226,8 +226,11 @@ def read_frame_model(folder: Path, kind: str) -> tuple[BundleManifest, RewardNet
     check_fingerprint(manifest.network.get("preprocessing"), str(where))
     if not isinstance(manifest.network.get("task"), str):
         raise BundleError(f"{where}: network.task: {manifest.network.get('task')!r} is not a name")
-    build = RewardNetwork if kind == CLASSIFIER else Localiser
-    network = build_network(folder, manifest, tensors, build)
+    network: RewardNetwork | Localiser
+    if kind == CLASSIFIER:
+        network = build_network(folder, manifest, tensors, RewardNetwork)
+    else:
+        network = build_network(folder, manifest, tensors, Localiser)
     return manifest, network, bundle_id(manifest)
 
 

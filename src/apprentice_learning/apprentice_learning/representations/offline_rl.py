@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,11 +113,11 @@ class OfflineTrainer(ArrayTrainer):
         return self.run(self.config.steps, folder, self.config.checkpoint_every, self.config.log_every)
 
 
-def write_offline_policy(folder: Path, trainer: OfflineTrainer, name: str, **fields: object) -> str:
+def write_offline_policy(folder: Path, trainer: OfflineTrainer, name: str, **fields: Any) -> str:
     """The policy as a bundle that PolicyRunner reads; `fields` go to write_policy (action space, control period). Returns its id."""
     lineage = {"connectors": list(trainer.training.connectors), "seed": trainer.config.seed, "step": trainer.step}
     config = trainer.config.model_dump(mode="json")
-    return write_policy(folder, trainer.learner.policy(), name=name, algorithm="iql", config=config, lineage=lineage, **fields)  # type: ignore[arg-type]
+    return write_policy(folder, trainer.learner.policy(), name=name, algorithm="iql", config=config, lineage=lineage, **fields)
 
 
 class FeatureBank:

@@ -57,7 +57,8 @@ def insertion(
         raise ApprenticeError(f"--noise {noise!r}: command or socket")
     if reward not in ("sparse", "images", "dense"):
         raise ApprenticeError(f"--reward {reward!r}: sparse, images or dense")
-    families: list[Family] = [f for f, on in (("residual", residual), ("pure", pure), ("demos", demos), ("base", base)) if on]
+    asked: dict[Family, bool] = {"residual": residual, "pure": pure, "demos": demos, "base": base}
+    families = [f for f, on in asked.items() if on]
     named = list(METHODS) if method and "all" in method else list(method or ())
     setting: Setting = reward  # type: ignore[assignment]
     chosen: list[Method] = [method_named(n) for n in named]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 NoiseTarget = Literal["command", "socket"]
+Point = tuple[float, float, float]
 ABOVE = 0.05
 """m that the tool starts above the commanded goal (thesis)"""
 PERTURBATION = 0.001
@@ -19,13 +19,16 @@ PERTURBATION = 0.001
 class Goal:
     """`true`: tool position with the plug fully in, as calibrated; `offset`: what is added to it, m."""
 
-    true: tuple[float, float, float]
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    true: Point
+    offset: Point = (0.0, 0.0, 0.0)
     target: NoiseTarget = "command"
 
     @property
-    def commanded(self) -> tuple[float, float, float]:
-        return tuple(float(a + b) for a, b in zip(self.true, self.offset, strict=True)) if self.target == "command" else self.true
+    def commanded(self) -> Point:
+        if self.target == "socket":
+            return self.true
+        (x, y, z), (dx, dy, dz) = self.true, self.offset
+        return x + dx, y + dy, z + dz
 
     def metadata(self) -> dict[str, Any]:
         """For EpisodeRequest.metadata. The start moves with the commanded goal, since nothing else is known on a robot; with target
@@ -38,14 +41,13 @@ class Goal:
         return {**out, "socket_offset": list(self.offset)} if self.target == "socket" else out
 
 
-def perturbations(n: int, seed: int, size: float = PERTURBATION) -> list[tuple[float, float, float]]:
+def perturbations(n: int, seed: int, size: float = PERTURBATION) -> list[Point]:
     """`n` offsets of +-size in x and y with independent signs; equal for equal seeds, so that methods are compared on the same ones."""
     signs = np.random.default_rng([seed, 35]).choice((-1.0, 1.0), size=(n, 2))
     return [(float(sx * size), float(sy * size), 0.0) for sx, sy in signs]
 
 
-def executions(true: Sequence[float], n: int, noisy: bool, seed: int, target: NoiseTarget = "command") -> list[Goal]:
+def executions(true: Point, n: int, noisy: bool, seed: int, target: NoiseTarget = "command") -> list[Goal]:
     """The goals of `n` executions in perfect or noisy condition."""
-    x, y, z = (float(v) for v in true)
     offsets = perturbations(n, seed) if noisy else [(0.0, 0.0, 0.0)] * n
-    return [Goal((x, y, z), o, target) for o in offsets]
+    return [Goal(true, o, target) for o in offsets]

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from apprentice_control.base import ControllerSource, make_controller
 from apprentice_core.cell import ActionSource, EpisodeRequest, EpisodeSink, ResetRequest
 from apprentice_core.config import TaskConfig, load_cell, load_robot, load_task
@@ -19,7 +17,7 @@ from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_core.urdf import hand
 from apprentice_sim.scenes import make_scene
 from apprentice_sim.sim_cell import SimCell
-from apprentice_workflows.insertion.goals import Goal
+from apprentice_workflows.insertion.goals import Goal, Point
 from apprentice_workflows.insertion.methods import Setting
 
 CELL = "sawyer_insertion"
@@ -45,10 +43,10 @@ class Rig:
         return load_task(f"insert_{self.connector}")
 
     @property
-    def goal(self) -> np.ndarray:
-        """Tool position [3] with the plug fully in, as a calibration would find it, m."""
-        scene = make_scene(load_cell(CELL).scene, self.task)
-        return np.asarray(scene.goal, dtype=np.float64)  # type: ignore[attr-defined]
+    def goal(self) -> Point:
+        """Tool position with the plug fully in, as a calibration would find it, m."""
+        x, y, z = make_scene(load_cell(CELL).scene, self.task).goal  # type: ignore[attr-defined]
+        return float(x), float(y), float(z)
 
     def open(
         self, setting: Setting, seed: int, sink: EpisodeSink | None = None, sources: Mapping[str, ActionSource] | None = None,
@@ -83,9 +81,8 @@ class Rig:
         try:
             step = cell.spec.action_space.dimensions[0].high
             cell.sources[BASE] = ControllerSource(make_controller("p_controller", cell.profile, step), cell.spec.action_space)
-            x, y, z = (float(v) for v in self.goal)
             for attempt in range(CAPTURE_TRIES):
-                request = EpisodeRequest(task.name, BASE, ResetRequest(seed=attempt), metadata=Goal((x, y, z)).metadata())
+                request = EpisodeRequest(task.name, BASE, ResetRequest(seed=attempt), metadata=Goal(self.goal).metadata())
                 cell.run(request)
                 if cell.observe()[CONNECTED][0] == 1:
                     capture_goal_image(cell.observe()[f"camera/{CAMERA}"], CAMERA, path)

@@ -94,9 +94,8 @@ def demonstrate(rig: Rig, method: Method, s: InsertionSettings, store: Store, se
         return
     cell = rig.open(method.setting, seed, BagSink(store))
     try:
-        true = tuple(float(v) for v in rig.goal)
         for n in range(10 * s.demonstrations):
-            metadata = Goal(true).metadata()  # type: ignore[arg-type]
+            metadata = Goal(rig.goal).metadata()
             start = ResetRequest(seed=_start_seed(seed, SEEDS // 2 + n))
             ref = cell.run(EpisodeRequest(rig.task.name, BASE, start, metadata=metadata, tags=(DEMO,)))
             have += ref.success
@@ -138,10 +137,9 @@ def _practise(
     curve = Curve(folder / "curve.jsonl", cell, s.solved)
     curve.resume(trainer.episodes)
     cell.sources[POLICY] = NewestPolicy(folder / "bundles", cell.spec.action_space, POLICY)
-    true = tuple(float(v) for v in rig.goal)
 
     def request(n: int, acting: dict[str, Any]) -> EpisodeRequest:
-        metadata = {**Goal(true).metadata(), **acting, "base_hash": base_hash, "seed": seed, "connector": rig.connector}  # type: ignore[arg-type]
+        metadata = {**Goal(rig.goal).metadata(), **acting, "base_hash": base_hash, "seed": seed, "connector": rig.connector}
         return EpisodeRequest(rig.task.name, DRIVER, ResetRequest(seed=_start_seed(seed, n)), metadata=metadata, tags=(TRAIN,))
 
     def after(ref: EpisodeRef) -> None:

@@ -13,7 +13,7 @@ from apprentice_core.statistics import wilson
 from apprentice_learning.runner import PolicyRunner
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
-from apprentice_workflows.insertion.goals import NoiseTarget, executions
+from apprentice_workflows.insertion.goals import NoiseTarget, Point, executions
 from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import BASE, DRIVER, POLICY, REWARDS, Rig
 from apprentice_workflows.insertion.training import EVALUATE, Told
@@ -23,7 +23,7 @@ START_SEED = 0
 """the first of the start seeds of evaluation; every training seed has a range of its own above it (ours)"""
 
 
-def socket_start(target: NoiseTarget, offset: tuple[float, float, float]) -> str:
+def socket_start(target: NoiseTarget, offset: Point) -> str:
     """Where noise moves the part instead of the command, the scene's start says by how much."""
     return f"socket/{offset[0]:g},{offset[1]:g}" if target == "socket" and any(offset) else ""
 
