@@ -13,9 +13,10 @@ from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 
-from apprentice_core.cell import ResetMode
+from apprentice_core.cell import OPERATOR_NEEDED, ResetMode
 from apprentice_core.episode import EpisodeContext, EpisodeKind, EpisodeOutcome, new_episode_id
-from apprentice_core.scheduler import Scheduler, SingleTask
+from apprentice_core.scheduler import Scheduler, SingleTask, goal_of, start_of
+from apprentice_runtime.arrival import failed_reset
 from apprentice_runtime.episode_run import EpisodeRun, RunEnd, RunOutput, RunRules
 from apprentice_runtime.tick import EventData
 
@@ -110,8 +111,8 @@ class EpisodePorts(RunOutput, Protocol):
         """A complete observation of a still world is there."""
         ...
 
-    def home_error(self) -> str:
-        """'' when the arm is at home and still, else what is wrong."""
+    def home_error(self, goal: Goal) -> str:
+        """'' when the arm is at home, or at the goal's start, and still; else what is wrong."""
         ...
 
     def not_ready(self, goal: Goal) -> str:
@@ -167,6 +168,11 @@ class EpisodeMachine:
             return f"reset_mode {goal.reset_mode!r} is not one of {', '.join(RESET_MODES)}"
         if goal.reset_mode == "scene" and not self.rules.scene:
             return "reset_mode 'scene': this cell cannot place its objects"
+        try:
+            goal_of(goal.metadata)
+            start_of(goal.metadata)
+        except ValueError as error:
+            return f"metadata: {error}"
         return ""
 
     def start(self, goal: Goal, now: float) -> None:
@@ -303,15 +309,19 @@ class EpisodeMachine:
         raise _Failed("the streams of the cell are not complete: is every camera and force node running?")
 
     def _home(self, goal: Goal) -> Generator[Callable[[], bool], None, int]:
+        error = ""
         for attempt in range(1, self.rules.reset_tries + 1):
             yield from self._settle()
             _, episode_id = yield from self._run("reset", goal, self.rules.reset_source, self.rules.reset_steps, "none", {"try": attempt})
             yield from self._commit(goal, episode_id)
             if self._cancelled:
                 raise _Failed(self._cancelled)
-            if not self.ports.home_error():
+            error = self.ports.home_error(goal)
+            if not error:
                 return attempt
-        raise _Failed(f"the reset did not reach home in {self.rules.reset_tries} tries: {self.ports.home_error()}")
+            if error.startswith(OPERATOR_NEEDED):
+                raise _Failed(error)
+        raise _Failed(failed_reset(self.rules.reset_tries, error, goal.metadata))
 
     def _run(
         self, kind: EpisodeKind, goal: Goal, source: str, horizon: int, mode: ResetMode, reset: Mapping[str, Any]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
 from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 from std_msgs.msg import String
@@ -13,7 +12,7 @@ from std_srvs.srv import Trigger
 
 from apprentice_core.cell import CellSpec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
-from apprentice_core.config import RobotProfile, load_cell, load_robot, load_task
+from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_polled import PolledGroup, take_raw
@@ -33,6 +32,7 @@ from apprentice_interfaces.msg import (
     TickMissing,
 )
 from apprentice_interfaces.srv import EndEpisode, ResetScene
+from apprentice_runtime.arrival import STREAMS, Arrival
 from apprentice_runtime.episode_machine import Committed, EpisodeMachine, EpisodeResult, Goal, MachineRules
 from apprentice_runtime.episode_run import RunRules
 from apprentice_runtime.gate import ObservationGate
@@ -63,6 +63,7 @@ PARAMETERS = (
     Param("arm_timeout", 5.0, "arm_node that is silent for so long ends the episode, s", bounds=(0.1, 60.0)),
     Param("patience", 3, "so many stale observations (in lockstep also missing answers) in a row end the episode", bounds=(1, 1000)),
     Param("home_tolerance", 0.05, "largest joint error of a verified reset, rad", bounds=(0.001, 1.0)),
+    Param("start_tolerance", 0.002, "largest tool error of a reset to an episode's own start, m", bounds=(1e-5, 0.1)),
     Param("still_speed", 0.05, "largest joint speed of a still arm, rad/s", bounds=(0.0001, 1.0)),
     Param("ready_timeout", 30.0, "source, rewards and recorder must be there within, s", bounds=(0.1, 600.0)),
     Param("commit_timeout", 30.0, "the recorder must commit within, s", bounds=(0.1, 600.0)),
@@ -78,7 +79,7 @@ class EpisodeNode(ApprenticeNode):
         super().__init__("episode_node", PARAMETERS)
         s = self.settings
         cell, task = load_cell(s["cell"]), load_task(s["task"])
-        self._profile: RobotProfile = load_robot(cell.robot)
+        self._arrival = Arrival(load_robot(cell.robot), s["home_tolerance"], s["start_tolerance"], s["still_speed"])
         self._lockstep = s["pace"] == "lockstep"
         self._spec: CellSpec | None = None
         self._taps: StreamTaps | None = None
@@ -321,16 +322,12 @@ class EpisodeNode(ApprenticeNode):
             return not self._gate.stale(now)
         return self._gate.complete(None) is not None
 
-    def home_error(self) -> str:
-        state = self._taps.assembler.newest().get("joints") if self._taps else None
-        if state is None or self._taps is None:
+    def home_error(self, goal: Goal) -> str:
+        newest = self._taps.assembler.newest() if self._taps else {}
+        stamps = {n: newest[n].stamp for n in STREAMS if newest.get(n) is not None}
+        if self._taps is None or len(stamps) < len(STREAMS):
             return "no joint states"
-        joints = self._taps.assembler.observation({"joints": state.stamp})
-        error = np.abs(joints["joints/position"] - np.asarray(self._profile.home, dtype=np.float32))
-        speed = float(np.max(np.abs(joints["joints/velocity"])))
-        if error.max() > self.settings["home_tolerance"]:
-            return f"{self._profile.arm_joints[int(error.argmax())]} is {error.max():.3f} rad from home"
-        return f"the arm still moves at {speed:.3f} rad/s" if speed > self.settings["still_speed"] else ""
+        return self._arrival.error(goal.metadata, self._taps.assembler.observation(stamps))
 
     def _blocked(self) -> str:
         return f"e-stop latched ({self._estop}); call reset_estop" if self._estop else ""
@@ -368,6 +365,7 @@ class EpisodeNode(ApprenticeNode):
         return response
 
     def _on_confirm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._arrival.forget_grip()
         response.success = self._machine.on_operator()
         response.message = "" if response.success else "no reset by the operator is being waited for"
         return response

@@ -32,7 +32,7 @@ class Cell:
     def fresh(self): self.t += 1
     def settled(self): return self.complete
     def not_ready(self, goal): return self.ready
-    def home_error(self): return "" if self.resets >= self.home_after else "right_j0 is 0.3 rad from home"
+    def home_error(self, goal): return "" if self.resets >= self.home_after else "right_j0 is 0.3 rad from home"
     def reset_scene(self, task, initial_state, seed): self.scenes.append((task, initial_state, seed))
 
     def stand(self):
@@ -213,3 +213,15 @@ def test_one_episode_at_a_time():
     cell = Cell()
     cell.machine.start(Goal("lift", "policy"), 0.0)
     assert "one at a time" in cell.machine.refusal(Goal("lift", "policy"), ("lift",), ("policy",))
+
+
+@pytest.mark.parametrize("metadata", [{"start": {"tool": [1]}}, {"goal": {"position": ["a"]}}, {"goal": 3}])
+def test_metadata_that_cannot_be_followed_is_refused(metadata):
+    assert "metadata" in Cell().machine.refusal(Goal("lift", "policy", metadata=metadata), ("lift",), ("policy",))
+
+
+def test_a_reset_that_needs_a_person_is_not_tried_again():
+    cell = Cell(home_after=9)
+    cell.home_error = lambda goal: "operator needed: the plug is lost"
+    result = cell.play(Goal("lift", "policy"))
+    assert not result.ok and result.message.startswith("operator needed: ") and cell.resets == 1

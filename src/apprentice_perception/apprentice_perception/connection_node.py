@@ -1,0 +1,66 @@
+"""The connection signal: `connected`, from a device that appears, or in simulation from where plug and socket are."""
+
+from __future__ import annotations
+
+import time
+
+from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_qos import SPINE, sensor_publisher
+from apprentice_core.ros_time import to_time
+from apprentice_core.streams import objects_to_privileged, stamp_ns
+from apprentice_interfaces.msg import Connection, ObjectStates
+from apprentice_perception.connection_sources import ConnectionSource, make_source, overlaps
+
+PARAMETERS = (
+    Param("source", "objects", "objects: simulated, by privileged/objects; device: a device file; usb: an enumerated device",
+          choices=("objects", "device", "usb")),
+    Param("device", "", "device: path of the file; usb: vendor:product in hex"),
+    Param("rate", 20.0, "looks per second at a device, Hz", bounds=(1.0, 200.0)),
+)
+
+
+class ConnectionNode(ApprenticeNode):
+    def __init__(self) -> None:
+        super().__init__("connection_node", PARAMETERS)
+        s = self.settings
+        self._publisher = self.create_publisher(Connection, "connected", sensor_publisher(max(10.0, s["rate"])))
+        self._connected = False
+        self._changes = self._told = 0
+        self._lacking = ""
+        if s["source"] == "objects":
+            self.create_subscription(ObjectStates, "privileged/objects", self._on_objects, SPINE)
+        else:
+            source = make_source(s["source"], s["device"])
+            self.steady_timer(1.0 / s["rate"], lambda: self._look(source))
+        self.steady_timer(1.0, self._report)
+
+    def _on_objects(self, message: ObjectStates) -> None:
+        objects = objects_to_privileged(message)
+        poses = [objects.get(f"object/{name}/pose") for name in ("plug", "socket")]
+        if poses[0] is None or poses[1] is None:
+            self._lacking = "the scene has no plug and socket"
+            return
+        self._tell(overlaps(poses[0], poses[1]), stamp_ns(message.header.stamp))
+
+    def _look(self, source: ConnectionSource) -> None:
+        self._tell(source.connected(), time.time_ns())
+
+    def _tell(self, connected: bool, stamp: int) -> None:
+        self._changes += connected != self._connected
+        self._connected = connected
+        self._told += 1
+        message = Connection(connected=connected)
+        message.header.stamp = to_time(stamp)
+        self._publisher.publish(message)
+
+    def _report(self) -> None:
+        state = "connected" if self._connected else "open"
+        self.diagnose("connection", 1 if self._lacking else 0, self._lacking or state, {"changes": self._changes, "published": self._told})
+
+
+def main() -> None:
+    run_node(ConnectionNode)
+
+
+if __name__ == "__main__":
+    main()
