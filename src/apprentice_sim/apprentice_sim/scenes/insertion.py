@@ -50,14 +50,14 @@ class InsertionScene(Scene):
         return ("plug", "socket")
 
     @property
-    def goal(self) -> np.ndarray:
+    def tool_goal(self) -> np.ndarray:
         """Tool position [3] with the plug fully in the socket at its mount: what a calibration finds, base frame, m."""
         return np.array([*MOUNT, TOOL])
 
     @property
-    def start(self) -> np.ndarray:
+    def tool_start(self) -> np.ndarray:
         """Tool position [3] before an episode: `RISE` above the goal."""
-        return self.goal + np.array([0.0, 0.0, RISE])
+        return self.tool_goal + np.array([0.0, 0.0, RISE])
 
     @property
     def worn(self) -> bool:

@@ -68,6 +68,16 @@ class Scene(ABC):
         """Names of all that has a privileged pose."""
         return tuple(o.name for o in self.objects)
 
+    @property
+    def tool_goal(self) -> np.ndarray | None:
+        """Tool position [3] at which what it holds is where it belongs, base frame, m: what a calibration finds; None: no such place."""
+        return None
+
+    @property
+    def tool_start(self) -> np.ndarray | None:
+        """Tool position [3] before an episode that names none; None: the home pose."""
+        return None
+
     def held(self, initial_state: str, seed: int | None) -> Held | None:
         """What the gripper holds from the same start on; None: nothing."""
         return None
