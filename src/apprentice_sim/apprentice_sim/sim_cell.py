@@ -312,7 +312,7 @@ class SimCell:
         # What is learned on top of a base controller holds for that controller only (spec 001c section 2.2).
         base = getattr(self.sources.get(source.split("+")[0]), "base_hash", "")
         metadata = {
-            **({"base_hash": base} if base else {}),
+            **self._scene.facts(), **({"base_hash": base} if base else {}),
             "reset_mode": request.reset.mode, "continues": request.continues, "tags": list(request.tags), "horizon": steps,
             "pace": "in_process", "reward_sources": [r.name for r in self.rewards], "record": request.record, "deterministic": True,
             **request.metadata,

@@ -18,6 +18,7 @@ from apprentice_core.wrench import GRAVITY
 from apprentice_sim.bodies import Body, Part
 from apprentice_sim.connectors import PRESETS, find_connector
 from apprentice_sim.connectors.connector import REPLACE_CYCLES
+from apprentice_sim.renderer import Renderer
 from apprentice_sim.scenes.insertion import InsertionScene
 from apprentice_sim.sim_cell import SimCell
 from apprentice_sim.world import World
@@ -139,6 +140,8 @@ def test_a_load_beyond_the_pads_slips_is_measured_and_stays(usb: SimCell) -> Non
 def test_a_socket_that_moved_and_starts_that_do_not_exist(usb: SimCell) -> None:
     usb.reset(ResetRequest(seed=1, initial_state="socket/0.003,-0.002"))
     assert usb.privileged()["object/socket/pose"][:2] == pytest.approx([0.603, -0.002])
+    usb.world.shift(("socket", "contacts"), (0.004, 0.0, 0.0))
+    assert usb.privileged()["object/socket/pose"][0] == pytest.approx(0.607), "in the middle of an episode"
     for wrong in ("socket/0.5,0", "socket/nan,0", "normal/n0"):
         with pytest.raises(ApprenticeError):
             usb.reset(ResetRequest(seed=1, initial_state=wrong))
@@ -156,6 +159,20 @@ def test_contacts_wear_with_matings_and_ask_to_be_replaced() -> None:
     assert worn.worn and not InsertionScene(task).worn
     springs = [next(b for b in s.place("", 1) if b.name == "contacts") for s in (worn, InsertionScene(task))]
     assert springs[0].friction < 0.8 * springs[1].friction
+
+
+def test_a_goal_image_is_taken_with_the_plug_in_and_a_mirror_draws_the_same() -> None:
+    cell = SimCell("sawyer_insertion", "insert_usb", drive_resets=False)
+    assert cell.reset(ResetRequest(seed=1), cell.world.scene.tool_goal).ok  # type: ignore[union-attr]
+    goal = cell.observe()["camera/side"]
+    assert goal.shape == (64, 64, 3) and cell.observe()[CONNECTED].tolist() == [1.0]
+    mirror = World.mirror(cell.world.description())
+    mirror.apply_snapshot(*cell.world.snapshot())
+    assert np.array_equal(Renderer(mirror, {"side": cell.cell.cameras["side"]}).render("side"), goal)
+    mirror.close()
+    cell.reset(ResetRequest(seed=1))
+    assert np.abs(cell.observe()["camera/side"].astype(int) - goal).mean() > 2
+    cell.close()
 
 
 def test_the_presets_differ_as_they_should() -> None:

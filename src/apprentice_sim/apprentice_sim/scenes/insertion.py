@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +64,9 @@ class InsertionScene(Scene):
         """The adapter has had its matings: it should be replaced (checklist B20)."""
         return self.cycles >= REPLACE_CYCLES
 
+    def facts(self) -> dict[str, Any]:
+        return {"connector": self.connector.name, "connector_cycles": self.cycles, "connector_worn": self.worn}
+
     def fixtures(self) -> tuple[Body, ...]:
         x, y = MOUNT
         table = Body("table", "table", (Part("box", (0.70, 1.10, 0.04)),), (0.42, 0.40, 0.38, 1.0)).at(x + 0.05, y, -0.04, 0.0)
@@ -99,10 +102,6 @@ class InsertionScene(Scene):
         except ValueError:
             raise ApprenticeError(f"no start named {initial_state!r}: 'socket/DX,DY' moves the socket by up to {MOVED_MOST} m") from None
         return dx, dy
-
-    def shifted(self, body: Body, dx: float, dy: float) -> Body:
-        """`body` moved sideways, m."""
-        return replace(body, pose=(body.pose[0] + dx, body.pose[1] + dy, *body.pose[2:]))
 
 
 def _bounded(rng: np.random.Generator, n: int) -> np.ndarray:

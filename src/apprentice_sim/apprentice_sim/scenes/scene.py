@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,10 @@ class Scene(ABC):
     def tool_start(self) -> np.ndarray | None:
         """Tool position [3] before an episode that names none; None: the home pose."""
         return None
+
+    def facts(self) -> dict[str, Any]:
+        """What an episode's metadata is to say about the scene."""
+        return {}
 
     def held(self, initial_state: str, seed: int | None) -> Held | None:
         """What the gripper holds from the same start on; None: nothing."""
