@@ -32,11 +32,8 @@ class NewestPolicy:
     def __init__(self, bundles: Path, action_space: ActionSpace | None = None, name: str = "policy", allow_tracked: bool = False):
         self.name, self.bundles, self.action_space_of_cell, self.needs_privileged = name, bundles, action_space, allow_tracked
         self._path: Path | None = None
+        self.bundle_id = ""
         self._runner: PolicyRunner | None = None
-
-    @property
-    def bundle_id(self) -> str:
-        return "" if self._runner is None else self._runner.bundle_id
 
     def reset(self, context: EpisodeContext) -> None:
         """ApprenticeError when there is no bundle yet, BundleError when the newest does not fit."""
@@ -45,7 +42,7 @@ class NewestPolicy:
             raise ApprenticeError(f"{self.bundles}: holds no policy bundle yet")
         if self._path != found[-1]:
             self._runner = PolicyRunner(found[-1], self.action_space_of_cell, name=self.name, allow_tracked=self.needs_privileged)
-            self._path = found[-1]
+            self._path, self.bundle_id = found[-1], self._runner.bundle_id
         self._driving().reset(context)
 
     def act(self, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None = None) -> SourceAction:
