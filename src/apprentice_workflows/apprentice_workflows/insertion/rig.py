@@ -45,7 +45,7 @@ class Rig:
     @property
     def goal(self) -> Point:
         """Tool position with the plug fully in, as a calibration would find it, m."""
-        x, y, z = make_scene(load_cell(CELL).scene, self.task).goal  # type: ignore[attr-defined]
+        x, y, z = make_scene(load_cell(CELL).scene, self.task).tool_goal
         return float(x), float(y), float(z)
 
     def open(
