@@ -12,7 +12,7 @@ import torch
 from apprentice_core.cell import Controller, EpisodeRequest, ResetRequest
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import ApprenticeError, BundleError, ConfigError
-from apprentice_learning.bundles import write_policy
+from apprentice_learning.bundles import read_policy, write_policy
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.networks.policies import RecurrentPolicy
@@ -20,7 +20,7 @@ from apprentice_learning.online.config import OnlineConfig, load_online_config
 from apprentice_learning.online.journal import MemoryJournal, StoreJournal
 from apprentice_learning.online.loop import BUNDLES, OnlineTrainer
 from apprentice_learning.online.policy_base import PolicyBase
-from apprentice_learning.online.practise import NewestPolicy, practise
+from apprentice_learning.online.practise import NewestPolicy, acting_of, practise
 from apprentice_learning.online.train import online_specs, train_online
 from apprentice_learning.runner import PolicyRunner
 from apprentice_learning.testing import PointCell, point_spec
@@ -364,6 +364,31 @@ def test_the_trainer_as_a_process_over_a_store(tmp_path):
     newest = checkpoints(tmp_path / "run" / BUNDLES)[-1]
     assert read_lineage(newest)["env_steps"] >= 60 and lines(tmp_path / "run")[-1]["updates"] > 0
     PolicyRunner(newest, point_spec().action_space)
+    first = checkpoints(tmp_path / "zero" / BUNDLES)[-1]
+    assert acting_of(first)["exploration"] == "uniform" and acting_of(newest) == {"exploration_noise": 0.2, "deterministic": True}
+    write_policy(tmp_path / "other", read_policy(newest)[1], name="o", algorithm="td3", config={"acting": {"exploration": [1]}})
+    with pytest.raises(BundleError, match=r"config\.acting"):
+        acting_of(tmp_path / "other")
+
+
+def test_iql_goes_on_from_offline_data_at_a_quarter_online(tmp_path):
+    """The offline phase's weights, then batches of exactly 25 % online and 75 % offline transitions, in the same loop."""
+    offline, journal = MemoryJournal(), MemoryJournal()
+    zero, _ = make(tmp_path / "zero")
+    zero.export()
+    for n in range(4):
+        PointCell(NewestPolicy(tmp_path / "zero" / BUNDLES), offline, base=0.5).run(request(n, {"exploration": "uniform"}))
+    config = make_config("iql", batch=8, prior_batch=24)
+    trained, cell = make(tmp_path / "offline", make_config("iql"), offline)
+    trained.advance()
+    trained.save()
+    trainer = OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "run", prior=offline)
+    trainer.initialise(checkpoints(tmp_path / "offline" / "checkpoints")[-1])
+    assert equal(trained, trainer)
+    cell = PointCell(NewestPolicy(tmp_path / "run" / BUNDLES), journal, base=0.5)
+    practise(trainer, cell, request)
+    assert trainer.sampler.sample().prior.tolist() == [0.0] * 8 + [1.0] * 24
+    assert trainer.updates > 0 and not equal(trained, trainer)
 
 
 @pytest.mark.parametrize("name", ["td3_residual", "sac_residual", "sac_residual_images", "td3_demos"])

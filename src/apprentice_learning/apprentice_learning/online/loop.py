@@ -198,7 +198,7 @@ class OnlineTrainer:
 
     @property
     def acting(self) -> dict[str, Any]:
-        """Metadata of the next episode's request: how PolicyRunner is to explore now."""
+        """Metadata of the next episode's request: how PolicyRunner is to explore now. A bundle carries it for actors elsewhere."""
         if self.transitions < self.config.warmup:
             return {"exploration": UNIFORM, "deterministic": True}
         return {"exploration_noise": self.config.exploration.noise, "deterministic": not self.config.exploration.sample}
@@ -287,7 +287,8 @@ class OnlineTrainer:
         c = self.config
         write_policy(
             folder, self.learner.policy(), name=c.name, algorithm=c.learner.algorithm, action_space=self.space.name,
-            action_space_hash=self.space.hash, control_period=self.control_period, config=c.model_dump(mode="json"),
+            action_space_hash=self.space.hash, control_period=self.control_period,
+            config=c.model_dump(mode="json") | {"acting": self.acting},
             lineage={
                 "journal": self.position, "episodes": self.episodes, "env_steps": self.steps, "updates": self.updates, "seed": c.seed,
                 "reward": c.reward, "base_hash": self.replay.base_hash or "",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from apprentice_core.bundle import read_manifest
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, SourceAction
 from apprentice_core.episode import EpisodeContext, Segment
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.spaces import ActionSpace, Observation
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.online.loop import OnlineTrainer
@@ -21,6 +22,15 @@ FAILED_EPISODES = 5
 """ours: so many episodes in a row without a commit end the run"""
 Requests = Callable[[int, dict[str, Any]], EpisodeRequest]
 """(number of the episode, metadata that tell the policy how to explore) -> the request, seeded by the number"""
+
+
+def acting_of(bundle: Path) -> dict[str, Any]:
+    """What the trainer that exported the bundle wants in an episode's metadata: its `acting` then. BundleError for another bundle."""
+    told = read_manifest(bundle).config.get("acting")
+    kinds = {"exploration": str, "exploration_noise": float, "deterministic": bool}
+    if not isinstance(told, dict) or any(not isinstance(v, kinds.get(k, ())) for k, v in told.items()):
+        raise BundleError(f"{bundle}: config.acting: {told!r} does not say how to explore; it is no bundle of an online run")
+    return told
 
 
 class NewestPolicy:
