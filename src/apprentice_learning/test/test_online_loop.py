@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from apprentice_core.cell import Controller, EpisodeRequest, ResetRequest
+from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import ApprenticeError, BundleError, ConfigError
 from apprentice_learning.bundles import read_policy, write_policy
 from apprentice_learning.checkpoint import checkpoints
-from apprentice_learning.networks.observation import NetworkConfig
-from apprentice_learning.networks.policies import RecurrentPolicy
 from apprentice_learning.online.config import OnlineConfig, load_online_config
 from apprentice_learning.online.journal import MemoryJournal, StoreJournal
 from apprentice_learning.online.loop import BUNDLES, OnlineTrainer
-from apprentice_learning.online.policy_base import PolicyBase
 from apprentice_learning.online.practise import NewestPolicy, acting_of, practise
 from apprentice_learning.online.train import online_specs, train_online
 from apprentice_learning.runner import PolicyRunner
@@ -317,10 +314,10 @@ def test_a_residual_may_read_object_poses_of_a_simulation(tmp_path):
         OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "x")
 
 
-def test_a_simulated_policy_starts_a_residual_or_is_its_base(tmp_path):
-    """A20 and A21."""
+def test_a_simulated_policy_starts_a_residual(tmp_path):
+    """A21."""
     trainer, cell = make(tmp_path / "sim")
-    result = practise(trainer, cell, request)
+    practise(trainer, cell, request)
     fresh, _ = make(tmp_path / "real")
     fresh.initialise(checkpoints(tmp_path / "sim" / "checkpoints")[-1])
     assert equal(trainer, fresh) and fresh.steps == 0
@@ -328,20 +325,6 @@ def test_a_simulated_policy_starts_a_residual_or_is_its_base(tmp_path):
                            MemoryJournal(), tmp_path / "narrow")
     with pytest.raises(ApprenticeError, match="does not fit the learner"):
         narrow.initialise(checkpoints(tmp_path / "sim" / "checkpoints")[-1])
-    base = PolicyBase(result.bundle, point_spec().action_space)
-    assert isinstance(base, Controller)
-    observation, segment = cell.observation(cell.goal + 0.02), Segment(goal={"position": cell.goal})
-    action = base.action(observation, segment)
-    np.testing.assert_array_equal(action, base.action(observation, segment))
-    runner = PolicyRunner(result.bundle)
-    runner.reset(EpisodeContext("x", "point", seed=3))
-    np.testing.assert_array_equal(action, runner.act(observation, segment).values)
-    assert base.version_hash.endswith(runner.bundle_id)
-    with pytest.raises(ValueError, match="no goal goal/position"):
-        base.action(observation, Segment())
-    write_policy(tmp_path / "r", RecurrentPolicy(SPECS, 3, NetworkConfig(proprio=("tool/pose",), hidden=(8,))), name="r", algorithm="d4pg")
-    with pytest.raises(BundleError, match="recurrent"):
-        PolicyBase(tmp_path / "r")
 
 
 def test_the_trainer_as_a_process_over_a_store(tmp_path):
