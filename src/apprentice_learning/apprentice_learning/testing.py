@@ -64,7 +64,7 @@ class PointCell:
         outcome, stamp = EpisodeOutcome(False, True, "horizon", False), T0 + self.episodes * 100.0
         for t in range(self.horizon):
             observation = self.observation(position)
-            answer = self.source.act(observation, segment)
+            answer = self.source.act(observation, segment, _plug(position) if self.source.needs_privileged else None)
             zero = np.zeros(3, np.float32)
             base = np.clip(self.base * (self.goal - position) / STEP, -1, 1).astype(np.float32)
             noise = zero if answer.noise is None else answer.noise

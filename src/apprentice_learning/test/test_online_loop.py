@@ -12,7 +12,7 @@ import torch
 from apprentice_core.cell import Controller, EpisodeRequest, ResetRequest
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import ApprenticeError, BundleError, ConfigError
-from apprentice_learning.bundles import write_policy
+from apprentice_learning.bundles import read_policy, write_policy
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.networks.policies import RecurrentPolicy
@@ -20,7 +20,7 @@ from apprentice_learning.online.config import OnlineConfig, load_online_config
 from apprentice_learning.online.journal import MemoryJournal, StoreJournal
 from apprentice_learning.online.loop import BUNDLES, OnlineTrainer
 from apprentice_learning.online.policy_base import PolicyBase
-from apprentice_learning.online.practise import NewestPolicy, practise
+from apprentice_learning.online.practise import NewestPolicy, acting_of, practise
 from apprentice_learning.online.train import online_specs, train_online
 from apprentice_learning.runner import PolicyRunner
 from apprentice_learning.testing import PointCell, point_spec
@@ -38,7 +38,7 @@ SETTINGS = {
 def make_config(algorithm: str = "td3", **changes) -> OnlineConfig:
     settings = changes.pop("settings", {})
     return OnlineConfig.model_validate({
-        "name": "test", "steps": 120, "batch": 16, "warmup": 40, "reward": "point/dense", "checkpoint_every": 3,
+        "name": "test", "steps": 90, "batch": 16, "warmup": 40, "reward": "point/dense", "checkpoint_every": 3,
         "learner": {"algorithm": algorithm, "settings": SETTINGS[algorithm] | settings},
         "network": {"proprio": ["tool/pose[0:3]", "goal/position"], "proprio_embedding": 0, "hidden": [24, 24]},
         "exploration": {"noise": 0.0, "sample": True} if algorithm == "sac" else {"noise": 0.2},
@@ -70,7 +70,7 @@ def test_one_loop_for_every_learner(algorithm, tmp_path):
     """Swapping the learner is one word; updates are as many as the committed steps after the warm-up."""
     trainer, cell = make(tmp_path, make_config(algorithm))
     result = practise(trainer, cell, request)
-    assert result.steps >= 120 and not result.stopped
+    assert result.steps >= 90 and not result.stopped
     told = lines(tmp_path)
     assert [x["step"] for x in told] == list(range(1, trainer.episodes + 1))
     first = next(i for i, x in enumerate(told) if x["env_steps"] >= 40)
@@ -119,10 +119,9 @@ def test_warm_up_is_uniform_and_its_record_adds_up(tmp_path):
     np.testing.assert_allclose(trainer.replay.columns["action"][trainer.replay.starts], u, atol=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", ["td3", "sac"])
-def test_a_residual_learns_what_its_base_does_not_know(algorithm, tmp_path):
+def test_a_residual_learns_what_its_base_does_not_know(tmp_path):
     """The base does not know of a constant pull of 0.6 (6 mm a step); the residual has to take it away, and the pull's return with it."""
-    config = make_config(algorithm, steps=500, batch=32, warmup=100)
+    config = make_config("td3", steps=500, batch=32, warmup=100)
     bias = (0.6, -0.6, 0.6)
     trainer, cell = make(tmp_path, config, bias=bias, terminal=False)
 
@@ -177,13 +176,14 @@ def test_killed_between_episodes_and_resumed_to_the_bit(tmp_path):
 def test_when_the_trainer_looks_makes_no_difference(tmp_path):
     """One look an episode, or one at the end: a trainer in its own process is late, and learns the same."""
     journal = MemoryJournal()
-    trainer, cell = make(tmp_path / "a", make_config(exploration={"noise": 0.0}), journal)
+    config = make_config(steps=120)
+    trainer, cell = make(tmp_path / "a", config, journal)
     trainer.export()
     for n in range(12):
         cell.run(request(n, {"exploration": "uniform"}))
         torch.rand(3)  # somebody else draws from torch's global state
         trainer.advance()
-    late = OnlineTrainer(make_config(exploration={"noise": 0.0}), SPECS, point_spec().action_space, journal, tmp_path / "b")
+    late = OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "b")
     assert late.advance() == 12 and equal(trainer, late)
     assert trainer.export().name == late.export().name == "step_000000120"
 
@@ -257,7 +257,7 @@ def test_a_bad_episode_is_refused_and_counted_and_the_run_goes_on(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    trainer, cell = make(tmp_path, make_config(reward_scale=1e38))
+    trainer, cell = make(tmp_path, make_config(reward_scale=1e36))
     with pytest.raises(FloatingPointError, match="not finite"):
         practise(trainer, cell, request)
 
@@ -299,6 +299,21 @@ def test_demonstrations_in_every_batch(tmp_path):
     again = OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "run", prior=demonstrations)
     assert again.resume() and len(again.prior) == len(trainer.prior)
     with pytest.raises(ApprenticeError, match="prior_batch"):
+        OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "x")
+
+
+def test_a_residual_may_read_object_poses_of_a_simulation(tmp_path):
+    """A5: pi_theta reads robot and object state; whoever drives has to be allowed to."""
+    config = make_config(network={"proprio": ["tool/pose[0:3]", "tracked/object/plug/pose[0:3]"], "proprio_embedding": 0, "hidden": [8]})
+    journal = MemoryJournal()
+    specs = online_specs(point_spec(), {}, tracked=True)
+    trainer = OnlineTrainer(config, specs, point_spec().action_space, journal, tmp_path)
+    practise(trainer, PointCell(NewestPolicy(tmp_path / BUNDLES, allow_tracked=True), journal, base=0.5), request)
+    held = trainer.replay.columns
+    np.testing.assert_array_equal(held["tracked/object/plug/pose"][:, :3], held["tool/pose"][:, :3])
+    with pytest.raises(BundleError, match="tracked"):
+        NewestPolicy(tmp_path / BUNDLES).reset(EpisodeContext("x", "point"))
+    with pytest.raises(ConfigError, match="no array"):
         OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "x")
 
 
@@ -349,6 +364,31 @@ def test_the_trainer_as_a_process_over_a_store(tmp_path):
     newest = checkpoints(tmp_path / "run" / BUNDLES)[-1]
     assert read_lineage(newest)["env_steps"] >= 60 and lines(tmp_path / "run")[-1]["updates"] > 0
     PolicyRunner(newest, point_spec().action_space)
+    first = checkpoints(tmp_path / "zero" / BUNDLES)[-1]
+    assert acting_of(first)["exploration"] == "uniform" and acting_of(newest) == {"exploration_noise": 0.2, "deterministic": True}
+    write_policy(tmp_path / "other", read_policy(newest)[1], name="o", algorithm="td3", config={"acting": {"exploration": [1]}})
+    with pytest.raises(BundleError, match=r"config\.acting"):
+        acting_of(tmp_path / "other")
+
+
+def test_iql_goes_on_from_offline_data_at_a_quarter_online(tmp_path):
+    """The offline phase's weights, then batches of exactly 25 % online and 75 % offline transitions, in the same loop."""
+    offline, journal = MemoryJournal(), MemoryJournal()
+    zero, _ = make(tmp_path / "zero")
+    zero.export()
+    for n in range(4):
+        PointCell(NewestPolicy(tmp_path / "zero" / BUNDLES), offline, base=0.5).run(request(n, {"exploration": "uniform"}))
+    config = make_config("iql", batch=8, prior_batch=24)
+    trained, cell = make(tmp_path / "offline", make_config("iql"), offline)
+    trained.advance()
+    trained.save()
+    trainer = OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "run", prior=offline)
+    trainer.initialise(checkpoints(tmp_path / "offline" / "checkpoints")[-1])
+    assert equal(trained, trainer)
+    cell = PointCell(NewestPolicy(tmp_path / "run" / BUNDLES), journal, base=0.5)
+    practise(trainer, cell, request)
+    assert trainer.sampler.sample().prior.tolist() == [0.0] * 8 + [1.0] * 24
+    assert trainer.updates > 0 and not equal(trained, trainer)
 
 
 @pytest.mark.parametrize("name", ["td3_residual", "sac_residual", "sac_residual_images", "td3_demos"])

@@ -11,8 +11,9 @@ import numpy as np
 from apprentice_core.cell import CellSpec
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.images import box_reduce
-from apprentice_learning.data.columns import REWARD_PREFIX, TRACKED, EpisodeInfo, reduced_name
+from apprentice_learning.data.columns import REWARD_PREFIX, TRACKED, EpisodeInfo, goal_rows, reduced_name
 from apprentice_learning.data.view import ViewConfig
+from apprentice_learning.networks.vector_input import GOAL
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.manifest import Manifest
 from apprentice_store.predictions import Predictions
@@ -49,11 +50,13 @@ class StoreColumns:
         action spaces differ (the same numbers would mean different motions).
 
         Names under `tracked/` are the privileged arrays under a name of their own, not copied. With `reduction` the frames stand
-        there once more, through the box filter of that side, in files beside the cache. Where the reward of `view` is 'model/<task>',
+        there once more, through the box filter of that side, in files beside the cache. Names under `goal/` are read from the bags'
+        segments. Where the reward of `view` is 'model/<task>',
         predicted rewards of one model version are laid beside; ApprenticeError for episodes without, unless the view leaves them out.
         What a person has said stands in the place of recorded and predicted rewards alike (see apprentice_store.reward_overrides).
         """
-        names = tuple(names)
+        asked = tuple(names)
+        goals, names = [n for n in asked if n.startswith(GOAL)], [n for n in asked if not n.startswith(GOAL)]
         tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in names if n.startswith(TRACKED)}
         manifest = store.manifest(where)
         if not len(manifest):
@@ -83,12 +86,27 @@ class StoreColumns:
             if privileged not in columns or not np.isfinite(columns[privileged][cache.episode_starts[:-1]]).all():
                 raise ApprenticeError(f"{store.folder}: {name}: not every episode holds {privileged}; narrow the query")
             columns[name] = columns[privileged]
+        columns.update(_goals(store, cache, goals))
         if reduction > 1:
             for name in (n for n in names if columns[n].ndim == 4):
                 columns[reduced_name(name, reduction)] = cache.derive(
                     name, f"box{reduction}", name, lambda frames: np.stack([box_reduce(f, reduction) for f in frames])
                 )
         return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped, model, unlabelled)
+
+
+def _goals(store: Store, cache: ReplayCache, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns `goal/<name>`, one entry a row; ApprenticeError when a segment lacks one."""
+    parts: dict[str, list[np.ndarray]] = {n: [] for n in names}
+    for cached in cache.episodes if names else ():
+        episode = store.read(cached.episode_id, ())
+        for name, rows in parts.items():
+            try:
+                rows.append(goal_rows(episode, name.removeprefix(GOAL))[cached.first : cached.first + cached.steps + 1])
+            except KeyError as error:
+                text = f"{name}: not every segment of {cached.episode_id} has it"
+                raise ApprenticeError(f"{store.folder}: {text}; narrow the query") from error
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
 def _predictions(

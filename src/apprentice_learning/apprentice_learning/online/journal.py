@@ -7,7 +7,7 @@ A position is a number that grows with every commit; a checkpoint keeps it. `Mem
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -130,7 +130,7 @@ def build_episode(
 
 def _meta(
     context: EpisodeContext, spec: CellSpec, records: list[StepRecord], outcome: EpisodeOutcome, stamps: list[float]
-) -> Mapping[str, Any]:
+) -> dict[str, Any]:
     """The fields of a bag's `meta` (apprentice_store.bag_reader) that are known without a bag."""
     return {
         "episode_id": context.episode_id, "kind": context.kind, "task": context.task, "cell": spec.name, "robot": spec.robot,

@@ -23,6 +23,7 @@ from apprentice_learning.algorithms.td3 import SATURATED
 from apprentice_learning.bundles import write_policy
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from apprentice_learning.config import make_device, make_learner
+from apprentice_learning.data.columns import TRACKED
 from apprentice_learning.networks.vector_input import GOAL
 from apprentice_learning.online.config import OnlineConfig
 from apprentice_learning.online.journal import Entry, Journal
@@ -70,7 +71,7 @@ class OnlineTrainer:
         for module in self.learner.modules.values():
             module.to(self.device)
         self._names = inputs_of(self.learner)
-        self._arrays = tuple(n for n in self._names if not n.startswith(GOAL))
+        self._arrays = tuple(n for n in self._names if not n.startswith((GOAL, TRACKED)))
         self.replay = self._buffer(config.capacity, base_hash)
         self._prior_journal, self._prior_position = prior, 0
         self.prior: ReplayBuffer | None = None
@@ -197,7 +198,7 @@ class OnlineTrainer:
 
     @property
     def acting(self) -> dict[str, Any]:
-        """Metadata of the next episode's request: how PolicyRunner is to explore now."""
+        """Metadata of the next episode's request: how PolicyRunner is to explore now. A bundle carries it for actors elsewhere."""
         if self.transitions < self.config.warmup:
             return {"exploration": UNIFORM, "deterministic": True}
         return {"exploration_noise": self.config.exploration.noise, "deterministic": not self.config.exploration.sample}
@@ -286,7 +287,8 @@ class OnlineTrainer:
         c = self.config
         write_policy(
             folder, self.learner.policy(), name=c.name, algorithm=c.learner.algorithm, action_space=self.space.name,
-            action_space_hash=self.space.hash, control_period=self.control_period, config=c.model_dump(mode="json"),
+            action_space_hash=self.space.hash, control_period=self.control_period,
+            config=c.model_dump(mode="json") | {"acting": self.acting},
             lineage={
                 "journal": self.position, "episodes": self.episodes, "env_steps": self.steps, "updates": self.updates, "seed": c.seed,
                 "reward": c.reward, "base_hash": self.replay.base_hash or "",

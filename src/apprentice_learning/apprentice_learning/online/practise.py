@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from apprentice_core.bundle import read_manifest
 from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, SourceAction
 from apprentice_core.episode import EpisodeContext, Segment
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.spaces import ActionSpace, Observation
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.online.loop import OnlineTrainer
@@ -23,13 +24,23 @@ Requests = Callable[[int, dict[str, Any]], EpisodeRequest]
 """(number of the episode, metadata that tell the policy how to explore) -> the request, seeded by the number"""
 
 
+def acting_of(bundle: Path) -> dict[str, Any]:
+    """What the trainer that exported the bundle wants in an episode's metadata: its `acting` then. BundleError for another bundle."""
+    told = read_manifest(bundle).config.get("acting")
+    kinds = {"exploration": str, "exploration_noise": float, "deterministic": bool}
+    if not isinstance(told, dict) or any(not isinstance(v, kinds.get(k, ())) for k, v in told.items()):
+        raise BundleError(f"{bundle}: config.acting: {told!r} does not say how to explore; it is no bundle of an online run")
+    return told
+
+
 class NewestPolicy:
-    """An ActionSource that drives with the newest bundle of a folder. It looks at the start of an episode and never during one (X11)."""
+    """An ActionSource that drives with the newest bundle of a folder. It looks at the start of an episode and never during one (X11).
 
-    needs_privileged = False
+    `allow_tracked`: as PolicyRunner's; the cell then hands it the privileged channel.
+    """
 
-    def __init__(self, bundles: Path, action_space: ActionSpace | None = None, name: str = "policy"):
-        self.name, self.bundles, self.action_space_of_cell = name, bundles, action_space
+    def __init__(self, bundles: Path, action_space: ActionSpace | None = None, name: str = "policy", allow_tracked: bool = False):
+        self.name, self.bundles, self.action_space_of_cell, self.needs_privileged = name, bundles, action_space, allow_tracked
         self._path: Path | None = None
         self._runner: PolicyRunner | None = None
 
@@ -43,11 +54,12 @@ class NewestPolicy:
         if not found:
             raise ApprenticeError(f"{self.bundles}: holds no policy bundle yet")
         if self._path != found[-1]:
-            self._runner, self._path = PolicyRunner(found[-1], self.action_space_of_cell, name=self.name), found[-1]
+            self._runner = PolicyRunner(found[-1], self.action_space_of_cell, name=self.name, allow_tracked=self.needs_privileged)
+            self._path = found[-1]
         self._driving().reset(context)
 
     def act(self, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None = None) -> SourceAction:
-        return self._driving().act(observation, segment)
+        return self._driving().act(observation, segment, privileged)
 
     def observe(self, observation: Observation, executed: np.ndarray) -> None:
         self._driving().observe(observation, executed)

@@ -12,7 +12,7 @@ from apprentice_core.episode import Episode
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.images import box_reduce
 from apprentice_learning.data.batch import Batch, MixedBatch
-from apprentice_learning.data.columns import goal_rows
+from apprentice_learning.data.columns import TRACKED, goal_rows
 from apprentice_learning.networks.vector_input import GOAL
 
 ActionKind = Literal["residual", "executed"]
@@ -28,7 +28,8 @@ class EpisodeRefused(ApprenticeError):
 class ReplayBuffer:
     """A ring of rows. An episode of T steps takes T + 1, one an observation, so that no observation is held twice.
 
-    `names`: arrays to keep ('goal/<name>' from the segments); frames are kept through the box filter of side `reduction`.
+    `names`: arrays to keep ('goal/<name>' from the segments, 'tracked/<name>' from the privileged channel); frames go through the box
+    filter of side `reduction`.
     `action`: 'residual' keeps clip(residual + noise, -1, 1), never the executed command (A2), and leaves steps out that were not
     base + residual + noise; 'executed' is for learners without a base. The discount is 0 at a true terminal and 1 elsewhere, at time
     limits too. Steps without the reward are left out.
@@ -89,7 +90,7 @@ class ReplayBuffer:
         out: dict[str, np.ndarray] = {}
         try:
             for name in self.names:
-                values = goal_rows(episode, name.removeprefix(GOAL)) if name.startswith(GOAL) else episode.observations[name]
+                values = _column(episode, name)
                 reduce = self.reduction > 1 and values.ndim == 4
                 out[name] = np.stack([box_reduce(v, self.reduction) for v in values]) if reduce else values
         except KeyError as error:
@@ -143,6 +144,15 @@ class ReplayBuffer:
         return (rows + 1) % self.capacity
 
 
+def _column(episode: Episode, name: str) -> np.ndarray:
+    """An array at each of the T + 1 observations; KeyError where the episode has none."""
+    if name.startswith(GOAL):
+        return goal_rows(episode, name.removeprefix(GOAL))
+    if name.startswith(TRACKED):
+        return episode.privileged[name.removeprefix(TRACKED)]
+    return episode.observations[name]
+
+
 class ReplaySampler:
     """`sample()` -> `size` transitions of `replay`, uniform with replacement, and then `prior_size` of `prior` (a MixedBatch).
 
@@ -184,7 +194,7 @@ class ReplaySampler:
 
     @property
     def state(self) -> dict[str, Any]:
-        return self.generator.bit_generator.state
+        return dict(self.generator.bit_generator.state)
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
