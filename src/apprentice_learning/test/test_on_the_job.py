@@ -15,7 +15,7 @@ from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_learning.algorithms.iql import ROLES, IQLConfig
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.online.journal import Entry
-from apprentice_learning.representations import fine_tuning, offline_rl
+from apprentice_learning.representations import evaluation, fine_tuning, offline_rl, on_the_job
 from apprentice_learning.representations.config import RepresentationConfig, SplitConfig
 from apprentice_learning.representations.dataset import CAMERA, TrainingSet
 from apprentice_learning.representations.fine_tuning import FineTuner, FineTuningConfig
@@ -83,15 +83,12 @@ def test_flags_of_one_head_do_not_touch_the_others(training, role):
 
 
 def test_loss_58_is_the_policy_loss_plus_that_of_its_own_latent(training):
-    """One update against autograd on the two terms written out, with weights 1 and a latent without chance."""
+    """Each network steps on its own loss plus L_DAIB of its own latent, once; the policy's latent has no chance in it here, so that its
+    domain loss can be computed beside."""
     heavy = SMALL.model_copy(update={"kl_weight": 0.5, "kl_warmup": 0.0, "dropout": 0.0})
     trainer = OfflineTrainer(config(representation=heavy, policy="dann", augment=False), training)
     learner, batch = trainer.learner, trainer.batch()
     learner.steps = 20  # the end of the ramp
-    action = batch.action.clamp(-1 + 1e-5, 1 - 1e-5)
-    with torch.no_grad():
-        q = torch.amin(learner.target(batch.observation, action), 0)
-        advantage_free = learner.actor
     seen = {}
 
     def keep(name, loss):
@@ -99,12 +96,9 @@ def test_loss_58_is_the_policy_loss_plus_that_of_its_own_latent(training):
         type(learner)._step(learner, name, loss)
 
     learner._step = keep
-    encoder, head = advantage_free.encoder, advantage_free.head
-    features, latents = encoder.encode(batch.observation)
+    _, latents = learner.actor.encoder.encode(batch.observation)
     domain = torch.nn.functional.cross_entropy(learner.extra["policy"].classifier(latents[0].invariant), batch.observation[DOMAIN])
-    log_prob = head.log_prob(head(features), action).detach()
     metrics = learner.update(batch)
-    assert torch.isfinite(q).all() and torch.isfinite(log_prob).all()
     assert seen["policy"].item() == pytest.approx((metrics["policy_loss"] + domain).item(), rel=1e-4)
     assert seen["value"].item() == pytest.approx(
         (metrics["value_loss"] + metrics["value/domain_loss"] + 0.5 * metrics["value/kl"]).item(), rel=1e-4
@@ -338,6 +332,9 @@ def test_committed_episodes_are_taken_once_also_after_a_kill(training, offline, 
     tuner.save(tmp_path)
     killed = fresh()
     assert killed.resume(tmp_path) and killed.follow(journal) == 0 and len(killed) == 2 * STEPS
+    other = OfflineTrainer(config(seed=5), training)
+    with pytest.raises(ApprenticeError, match="frozen encoders are not the learner's"):
+        FineTuner(FineTuningConfig(batch=8, copies=1), other.learner, training, darkness).resume(tmp_path)
     killed.write_policy(tmp_path / "p", "insertion")
     assert PolicyRunner(tmp_path / "p", exploration_noise=0.03).manifest.lineage["transitions"] == 2 * STEPS
 
@@ -363,6 +360,24 @@ def test_a_reward_that_praises_failures_stops_the_practice(tuner):
     found = report.as_dict()
     assert found["confusion"]["false_positives"] == 4 * STEPS and found["online"]["successes"] == 0
     assert tuner.step == 4 * STEPS
+
+
+def test_arms_of_the_ablation_differ_in_their_methods_and_go_on_from_their_checkpoints(training, tmp_path, monkeypatch):
+    monkeypatch.setitem(on_the_job.RL_PRESETS, "small", config(steps=2))
+    tiny = {"batch": 8, "steps": 2, "representation": {"channels": (8, 16)}}
+    monkeypatch.setitem(evaluation.PRESETS, "small", tiny)
+    methods = {}
+    for arm in on_the_job.ABLATION:
+        reward, policy = on_the_job.train_arm(arm, training, 0, folder=tmp_path / arm)
+        methods[arm] = reward.config.representation.method, policy.config.policy, policy.config.value, policy.config.critic
+        assert (reward.step, policy.step) == (2, 2)
+    assert methods == {
+        "daib_daib": ("daib",) * 4, "daib_erm": ("daib", "erm", "erm", "erm"), "erm_erm": ("erm",) * 4,
+    }
+    monkeypatch.setattr(OfflineTrainer, "update", lambda self: pytest.fail("trained again"))
+    on_the_job.train_arm("erm_erm", training, 0, folder=tmp_path / "erm_erm")
+    with pytest.raises(ApprenticeError, match="no arm"):
+        on_the_job.train_arm("vib_vib", training, 0)
 
 
 def test_an_honest_reward_lets_practice_go_on_within_its_budget(tuner):

@@ -128,7 +128,11 @@ class FineTuner(ArrayTrainer):
         return self.learner.state_dict() | {ONLINE + k: torch.from_numpy(v) for k, v in self.online.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.learner.load_state_dict({k: v for k, v in state.items() if not k.startswith(ONLINE)})
+        own = {k: v for k, v in state.items() if not k.startswith(ONLINE)}
+        for name, value in self.learner.state_dict().items():
+            if ".encoder." in name and not name.startswith("optimiser.") and not torch.equal(own.get(name, torch.empty(0)), value):
+                raise ApprenticeError(f"the checkpoint's frozen encoders are not the learner's ({name}): start from the same offline run")
+        self.learner.load_state_dict(own)
         self.online = {k[len(ONLINE) :]: v.numpy().copy() for k, v in state.items() if k.startswith(ONLINE)}
 
     def facts(self) -> dict[str, Any]:

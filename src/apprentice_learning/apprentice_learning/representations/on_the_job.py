@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from apprentice_core.errors import ApprenticeError
 from apprentice_core.statistics import Proportion
 from apprentice_learning.representations.config import Method
+from apprentice_learning.representations.dataset import TrainingSet
+from apprentice_learning.representations.evaluation import reward_config
 from apprentice_learning.representations.fine_tuning import THRESHOLD, FineTuner
+from apprentice_learning.representations.frame_models import RewardTrainer
+from apprentice_learning.representations.offline_rl import RL_PRESETS, OfflineTrainer
 from apprentice_learning.rewards.self_reward_checks import ConfusionMatrix, ExploitationAlarm, first_contact_trial
 
 Act = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -18,6 +24,26 @@ Act = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 ABLATION: dict[str, tuple[Method, Method]] = {"daib_daib": ("daib", "daib"), "daib_erm": ("daib", "erm"), "erm_erm": ("erm", "erm")}
 """Table 7: (method of the reward model, method of policy, Q and V)"""
+
+
+def train_arm(
+    arm: str, training: TrainingSet, seed: int, preset: str = "small", folder: Path | None = None, device: str = "cpu"
+) -> tuple[RewardTrainer, OfflineTrainer]:
+    """Reward model and offline policy of an arm of ABLATION, trained (C33). With a folder, checkpoints go to its `reward` and `policy`, and
+    the same call goes on from them. ApprenticeError for another arm or preset."""
+    if arm not in ABLATION or preset not in RL_PRESETS:
+        raise ApprenticeError(f"no arm {arm!r} or preset {preset!r}; known: {', '.join(ABLATION)}; {', '.join(RL_PRESETS)}")
+    of_reward, of_policy = ABLATION[arm]
+    reward = RewardTrainer(reward_config(of_reward, seed, preset), training, device)
+    if folder is not None:
+        reward.resume(folder / "reward")
+    reward.train(folder and folder / "reward")
+    heads = {"policy": of_policy, "value": of_policy, "critic": of_policy, "seed": seed}
+    policy = OfflineTrainer(RL_PRESETS[preset].model_copy(update=heads), training, device)
+    if folder is not None:
+        policy.resume(folder / "policy")
+    policy.train(folder and folder / "policy")
+    return reward, policy
 
 
 @dataclass(frozen=True)
