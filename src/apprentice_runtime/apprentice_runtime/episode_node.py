@@ -324,7 +324,7 @@ class EpisodeNode(ApprenticeNode):
 
     def home_error(self, goal: Goal) -> str:
         newest = self._taps.assembler.newest() if self._taps else {}
-        stamps = {n: newest[n].stamp for n in STREAMS if newest.get(n) is not None}
+        stamps = {n: part.stamp for n in STREAMS if (part := newest.get(n)) is not None}
         if self._taps is None or len(stamps) < len(STREAMS):
             return "no joint states"
         return self._arrival.error(goal.metadata, self._taps.assembler.observation(stamps))
