@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pybullet as p
 
+from apprentice_sim.connectors.connector import REPLACE_CYCLES
+from apprentice_sim.scenes.insertion import InsertionScene
 from apprentice_sim.world import World
+
+LOG = logging.getLogger(__name__)
 
 DEPTH = 0.0015
 """m above the floor of the socket from where the contacts overlap (ours)"""
@@ -33,7 +39,11 @@ class ConnectionSensor:
         dx, dy, dz = self.distance().tolist()
         now = dz < DEPTH and max(abs(dx), abs(dy)) < ASIDE and self._touches()
         if now and not self.last:
-            self.world.scene.cycles += 1  # type: ignore[union-attr]
+            scene = self.world.scene
+            assert isinstance(scene, InsertionScene)
+            scene.cycles += 1
+            if scene.cycles == REPLACE_CYCLES:
+                LOG.warning("connector %s has had %d matings: replace its adapter", scene.connector.name, scene.cycles)
         self.last = now
         return now
 
@@ -45,5 +55,4 @@ class ConnectionSensor:
 
 def make_connection(world: World) -> ConnectionSensor | None:
     """The sensor of a world that has a plug and a socket, else None."""
-    scene = world.scene
-    return ConnectionSensor(world) if scene is not None and {"plug", "socket"} <= set(scene.tracked) else None
+    return ConnectionSensor(world) if isinstance(world.scene, InsertionScene) else None

@@ -24,7 +24,7 @@ class ToolPlacing:
         self._ik = DifferentialIK(kinematics, kinematics.lower, kinematics.upper, self._home, tolerance=1e-9)
         self._known: dict[tuple[float, ...], np.ndarray] = {}
 
-    def joints(self, position: Sequence[float]) -> np.ndarray:
+    def joints(self, position: Sequence[float] | np.ndarray) -> np.ndarray:
         """float64 [n]; ApprenticeError when the arm does not reach `position` [3] m with the tool as at home."""
         key = tuple(round(float(v), 9) for v in position)
         if key in self._known:

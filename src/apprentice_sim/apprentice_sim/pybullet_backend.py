@@ -7,6 +7,7 @@ import pybullet as p
 
 from apprentice_control.backend import ArmState
 from apprentice_core.config import CellConfig, RobotProfile, TaskConfig
+from apprentice_sim.connection import make_connection
 from apprentice_sim.scenes import make_scene
 from apprentice_sim.world import World
 
@@ -27,6 +28,8 @@ class PyBulletBackend:
         self.profile, self.world = profile, world
         self.period = 1.0 / world.rate
         self.start, self.steps = start, 0
+        self.connection = make_connection(world)
+        """the connection signal of a world with a plug and a socket, else None"""
         self._client, self._robot = world.client, world.robot
         self._arm = [world.joint_index[j] for j in profile.arm_joints]
         self._fingers = [world.joint_index[j] for j in profile.gripper.joints]

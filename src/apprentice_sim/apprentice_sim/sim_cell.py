@@ -13,8 +13,17 @@ from apprentice_control.arm_command import AppliedRecord, ArmCommand
 from apprentice_control.arm_loop import ArmLoop
 from apprentice_control.disturbance import disturbance_of
 from apprentice_control.kinematics import Kinematics
-from apprentice_control.scripted import HomeReset, RandomWatcher, make_expert
-from apprentice_core.cell import ActionSource, EpisodeRef, EpisodeRequest, EpisodeSink, ResetRequest, ResetResult, StepResult
+from apprentice_control.scripted import GripCheck, HomeReset, RandomWatcher, ToolReset, make_expert
+from apprentice_core.cell import (
+    OPERATOR_NEEDED,
+    ActionSource,
+    EpisodeRef,
+    EpisodeRequest,
+    EpisodeSink,
+    ResetRequest,
+    ResetResult,
+    StepResult,
+)
 from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
 from apprentice_core.config import CellConfig, TaskConfig, load_cell, load_robot, load_task
 from apprentice_core.episode import (
@@ -29,10 +38,9 @@ from apprentice_core.episode import (
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.mixing import mix
 from apprentice_core.reward import RewardBatch, RewardSource
-from apprentice_core.scheduler import SingleTask
+from apprentice_core.scheduler import SingleTask, start_of
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.tasks import ScriptedReward, make_task
-from apprentice_sim.connection import make_connection
 from apprentice_sim.observer import Observer
 from apprentice_sim.placing import ToolPlacing
 from apprentice_sim.pybullet_backend import PyBulletBackend
@@ -41,6 +49,7 @@ from apprentice_sim.world import World, WorldState
 
 Arrays = dict[str, np.ndarray]
 ABORTS = ("retreat", "stop")
+NOT_HOME = "the arm did not get home"
 FULL_RESET = ResetRequest("full")
 RESET_STEPS = 120
 """control periods that the way home may take (ours)"""
@@ -53,30 +62,31 @@ class SimCell:
 
     `sources`: name -> ActionSource; `expert` and `random_watcher` are there unless given otherwise. `cameras`: `agent`, `all`, names, or
     False for none. `rewards`: the task's scripted reward where None. `sink` takes episodes (and resets, with `record_resets`).
+    `drive_resets` False puts an arm that holds something at its start at once, which halves the time of a short episode.
     """
 
     def __init__(
         self, cell: CellConfig | str = "sawyer_lift", task: TaskConfig | str = "lift", seed: int = 0,
         sources: Mapping[str, ActionSource] | None = None, rewards: Sequence[RewardSource] | None = None,
         sink: EpisodeSink | None = None, cameras: str | Sequence[str] | bool = "agent", record_resets: bool = False,
+        drive_resets: bool = True,
     ):
         self.cell = load_cell(cell) if isinstance(cell, str) else cell
         self.task_config = load_task(task) if isinstance(task, str) else task
         self.profile = load_robot(self.cell.robot)
         self.task = make_task(self.task_config)
-        self.sink, self.record_resets = sink, record_resets
+        self.sink, self.record_resets, self.drive_resets = sink, record_resets, drive_resets
         self.rewards = [ScriptedReward(self.task)] if rewards is None else list(rewards)
         self._rng = np.random.default_rng(seed)
-        if isinstance(cameras, bool):
-            cameras = "agent" if cameras else "none"
-        names = choose_cameras(self.cell, self.task_config, cameras)
-        scene = make_scene(self.cell.scene, self.task_config)
+        wanted = cameras if not isinstance(cameras, bool) else "agent" if cameras else "none"
+        names = choose_cameras(self.cell, self.task_config, wanted)
+        self._scene = scene = make_scene(self.cell.scene, self.task_config)
         self.world = World(self.profile, rate=self.cell.physics_rate, scene=scene)
         self.backend = PyBulletBackend(self.profile, self.world)
         timing = self.cell.timing
         limits = effective_limits(self.profile, self.cell, self.task_config)
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
-        connection = make_connection(self.world) if self.cell.connection else None
+        connection = self.backend.connection if self.cell.connection else None
         self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed, connection)
         self.spec = make_cell_spec(
             self.profile, self.cell, self.task_config, names, scene.tracked,
@@ -90,8 +100,9 @@ class SimCell:
             scripts["random_watcher"] = RandomWatcher(self.profile, period, space, seed)
         self.sources: dict[str, ActionSource] = {**scripts, **(sources or {})}
         kinematics = Kinematics(self.profile)
-        self._home = HomeReset(self.profile, kinematics, period)
-        self._placing = ToolPlacing(self.profile, kinematics)
+        reset = ToolReset if self._holds else HomeReset
+        self._home: ToolReset | HomeReset = reset(self.profile, kinematics, period)
+        self._placing, self._grip = ToolPlacing(self.profile, kinematics), GripCheck(self.profile, self.task_config.target)
         self._steps_per_period = round(period / self.backend.period)
         self._step_id = time.time_ns()
         self._first: Arrays = {}
@@ -99,12 +110,12 @@ class SimCell:
         self._steps, self._length = 0, self.task_config.horizon
         self.goal: Mapping[str, np.ndarray] = {}
         """what rewards are told is pursued: the segment's goal in an episode; `step` leaves it as it is"""
-        if self._holds:
-            self._place_tool(None)
+        self._home_joints: list[float] = list(self.profile.home)
+        self.world.set_robot(self._start_joints(None), self.profile.gripper.open)
         self.loop.engage()
         self.world.reset_scene(seed=int(self._rng.integers(2**31)))
         self._rest(SETTLE_STEPS)
-        self._home_joints: list[float] = self.backend.read().position.tolist()
+        self._home_joints = self.backend.read().position.tolist()
         self._begin(self.task_config.horizon)
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -115,11 +126,8 @@ class SimCell:
 
     def privileged(self) -> Arrays:
         """object/<name>/pose [7] and /twist [6], float32, at this moment."""
-        out: Arrays = {}
-        for name, (pose, twist) in self.world.objects().items():
-            out[f"object/{name}/pose"] = pose.astype(np.float32)
-            out[f"object/{name}/twist"] = twist.astype(np.float32)
-        return out
+        parts = ((n, zip(("pose", "twist"), arrays, strict=True)) for n, arrays in self.world.objects().items())
+        return {f"object/{n}/{kind}": array.astype(np.float32) for n, pair in parts for kind, array in pair}
 
     def save_state(self) -> WorldState:
         return self.world.save_state()
@@ -145,10 +153,11 @@ class SimCell:
 
     # -- reset -------------------------------------------------------------------------------------------------------
 
-    def reset(self, request: ResetRequest = FULL_RESET, start: Sequence[float] | None = None) -> ResetResult:
+    def reset(self, request: ResetRequest = FULL_RESET, start: Sequence[float] | np.ndarray | None = None) -> ResetResult:
         """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries.
 
-        Where the gripper holds something from the start on, the tool goes to `start` [3] m instead, by default the scene's own.
+        Where the gripper holds something, ToolReset withdraws it and the tool goes to `start` [3] m, by default the scene's own; a reset
+        of the scene puts it into the hand anew, one of the robot alone checks the grip.
         """
         begun = time.perf_counter()
         if request.mode == "operator":
@@ -157,22 +166,23 @@ class SimCell:
         seed = int(self._rng.integers(2**31)) if request.seed is None else request.seed
         for tries in range(1, 4) if request.mode != "none" else ():
             reason = self._reset_once(request, seed + (tries - 1) * 1_000_003, start)
-            if not reason:
+            if not reason or reason.startswith(OPERATOR_NEEDED):
                 break
         self._begin(self.task_config.horizon)
         return ResetResult(not reason, tries, time.perf_counter() - begun, reason)
 
-    def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | None = None) -> str:
+    def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | np.ndarray | None = None) -> str:
         """'' when the reset is verified, else what is wrong."""
-        if request.mode in ("robot", "full") and self._holds:
-            self._place_tool(start)
+        if request.mode in ("robot", "full"):
             self.loop.engage()
-        elif request.mode in ("robot", "full"):
-            self.loop.engage()
-            if not self._drive_home():
-                return "the arm did not get home"
+            home = self._start_joints(start)
+            if self.drive_resets or not self._holds:
+                reason = self._drive_home(home)
+                if reason:
+                    return reason
             # What is left of the approach (micrometres) would make a start depend on the episode before it.
-            self.world.set_robot(self._home_joints, self.profile.gripper.open)
+            if not self._holds or request.mode == "full":
+                self.world.set_robot(home, self.profile.gripper.open)
             self.loop.engage()
         if request.mode in ("scene", "full"):
             self.world.reset_scene(request.initial_state, seed)
@@ -181,31 +191,35 @@ class SimCell:
         self.world.sleep()
         self.loop.tare()
         if request.mode == "robot":
-            return ""
+            return self._grip.fault(self.observer.proprioception(), self.privileged()) if self._holds else ""
+        if self._holds:
+            self._grip.remember(self.observer.proprioception(), self.privileged())
         for name, (pose, twist) in self.world.objects().items():
             if np.linalg.norm(pose[:3] - placed[name][0][:3]) > 0.005 or np.linalg.norm(twist[:3]) > 0.02:
                 return f"object {name} does not rest where it was placed"
         return ""
 
-    def _drive_home(self) -> bool:
-        request = EpisodeRequest(self.task_config.name, self._home.name, ResetRequest("none"))
+    def _drive_home(self, joints: Sequence[float]) -> str:
+        """'' once the arm is there, else why it is not."""
+        tool = self._placing.kinematics.forward(np.array(joints)).position.tolist()
+        request = EpisodeRequest(self.task_config.name, self._home.name, ResetRequest("none"), metadata={"start": {"tool": tool}})
         context = self._context("reset", self._home.name, request, RESET_STEPS, None)
         if self.sink is not None and self.record_resets:
             self._begin(RESET_STEPS)
-            return self._roll(context, (self._home,), self.sink, False).reason == "source_done"
+            ended = self._roll(context, (self._home,), self.sink, False).reason
+            return getattr(self._home, "failure", "") or ("" if ended == "source_done" else NOT_HOME)
         self._home.reset(context)
         for _ in range(RESET_STEPS):
             answer = self._home.act(self.observer.proprioception(), Segment(mode="reset"))
             if answer.request_end:
-                return True
+                return answer.fault
             self._advance(answer.values, self._home.action_space, self._home.name, context.episode_id, look=False)
-        return False
+        return NOT_HOME
 
-    def _place_tool(self, start: Sequence[float] | None) -> None:
-        """The arm, at rest, with its tool at `start`; what it holds comes with the scene."""
-        if start is None:
-            start = self.world.scene.start  # type: ignore[union-attr]
-        self.world.set_robot(self._placing.joints(start).tolist(), self.profile.gripper.open)
+    def _start_joints(self, start: Sequence[float] | np.ndarray | None) -> list[float]:
+        """Where the arm is to be before an episode: home, or with its tool at `start`, or where the scene wants it."""
+        wanted = self._scene.tool_start if start is None else start
+        return self._home_joints if wanted is None else self._placing.joints(wanted).tolist()
 
     def _rest(self, periods: int) -> None:
         """Nobody drives; a gripper that the policy commands opens."""
@@ -285,8 +299,7 @@ class SimCell:
         seed = request.reset.seed
         if seed is None and not request.reset.initial_state:
             seed = int(self._rng.integers(2**31))
-        start = request.metadata.get("start", {}).get("tool")
-        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed), start)
+        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed), start_of(request.metadata))
         if not result.ok:
             return EpisodeRef("", "", 0, False, False, True, f"reset_failed: {result.reason}")
         steps = request.steps or self.task_config.horizon
@@ -299,7 +312,7 @@ class SimCell:
         # What is learned on top of a base controller holds for that controller only (spec 001c section 2.2).
         base = getattr(self.sources.get(source.split("+")[0]), "base_hash", "")
         metadata = {
-            **({"base_hash": base} if base else {}),
+            **self._scene.facts(), **({"base_hash": base} if base else {}),
             "reset_mode": request.reset.mode, "continues": request.continues, "tags": list(request.tags), "horizon": steps,
             "pace": "in_process", "reward_sources": [r.name for r in self.rewards], "record": request.record, "deterministic": True,
             **request.metadata,

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pybullet as p
@@ -18,7 +16,8 @@ from apprentice_core.config import RobotProfile, load_robot, urdf_path
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.rotations import matrix_from_rotation_vector, matrix_to_quaternion, quaternion_to_matrix
 from apprentice_core.wrench import GRAVITY
-from apprentice_sim.bodies import Body, body_from_json, body_to_json, triangles, wavefront
+from apprentice_sim.bodies import Body, body_from_json, body_to_json
+from apprentice_sim.body_factory import BodyFactory
 from apprentice_sim.cloth.dynamics import Cloth, cloth_from_json, cloth_to_json
 from apprentice_sim.cloth.in_world import WorldCloth, WorldClothState
 from apprentice_sim.grip import DOWN, Grip, Held
@@ -27,9 +26,6 @@ from apprentice_sim.scenes.scene import Scene
 DESCRIPTION_FORMAT = 1
 SOLVER_ITERATIONS = 20
 """a step; ours. Warm-started 1,000 times a second that is more than Bullet's own 50 at 240 Hz; at 10 a grasped block slips"""
-SPINNING_FRICTION, ROLLING_FRICTION = 0.02, 0.0001
-"""ours; of round bodies alone, which touch a finger or a floor in a point: the four points of a face resist turning by themselves, and
-each of these costs the solver further rows a point"""
 FINGER_FRICTION = 1.2
 
 
@@ -69,7 +65,7 @@ class World:
         self.cloth: WorldCloth | None = None
         self.grip: Grip | None = None
         self._uids: dict[str, int] = {}
-        self._shapes: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._factory = BodyFactory(self.client)
         p.setGravity(0.0, 0.0, -GRAVITY, physicsClientId=self.client)
         p.setPhysicsEngineParameter(
             fixedTimeStep=1.0 / rate, numSolverIterations=SOLVER_ITERATIONS, deterministicOverlappingPairs=1,
@@ -146,7 +142,7 @@ class World:
                 p.removeBody(self._uids.pop(name), physicsClientId=self.client)
         for body in bodies:
             if body.name not in self._uids:
-                self._uids[body.name] = self._create(body)
+                self._uids[body.name] = self._factory.create(body)
         self.bodies = tuple(bodies)
         self.cloth = None if cloth is None else WorldCloth(self, cloth)
         self.version += 1
@@ -177,64 +173,12 @@ class World:
         g = self.profile.gripper
         return width / sum(abs(wide - shut) for wide, shut in zip(g.open, g.closed, strict=True))
 
-    def _create(self, body: Body) -> int:
-        key = (body.parts, body.colour, body.collides)
-        if key not in self._shapes:
-            self._shapes[key] = (self._collision(body) if body.collides else -1, self._visual(body))
-        collision, visual = self._shapes[key]
-        uid = p.createMultiBody(body.mass, collision, visual, body.pose[:3], body.pose[3:], physicsClientId=self.client)
-        # A body with a margin of its own has exact faces, as a box has.
-        round_body = body.margin is None and body.stiffness == 0 and any(part.kind != "box" for part in body.parts)
-        spinning, rolling = (SPINNING_FRICTION, ROLLING_FRICTION) if round_body else (0.0, 0.0)
-        p.changeDynamics(uid, -1, lateralFriction=body.friction, spinningFriction=spinning, rollingFriction=rolling, restitution=0.0,
-                         linearDamping=0.0, angularDamping=0.0, physicsClientId=self.client)
-        if body.stiffness > 0:
-            p.changeDynamics(uid, -1, contactStiffness=body.stiffness, contactDamping=body.damping, physicsClientId=self.client)
-        if body.inertia > 0:
-            p.changeDynamics(uid, -1, localInertiaDiagonal=[body.inertia] * 3, physicsClientId=self.client)
-        if body.margin is not None:
-            p.changeDynamics(uid, -1, collisionMargin=body.margin, physicsClientId=self.client)
-        return int(uid)
-
-    def _collision(self, body: Body) -> int:
-        shapes: list[tuple[int, dict[str, Any]]] = []
-        for part in body.parts:
-            if part.kind == "box":
-                shapes.append((p.GEOM_BOX, {"halfExtents": [s / 2 for s in part.size]}))
-            elif part.kind == "sphere":
-                shapes.append((p.GEOM_SPHERE, {"radius": part.size[0]}))
-            elif part.kind == "cylinder":
-                shapes.append((p.GEOM_CYLINDER, {"radius": part.size[0], "height": part.size[1]}))
-            else:
-                shapes.append((p.GEOM_MESH, {"vertices": np.reshape(part.size, (-1, 3)).tolist()}))
-        if len(shapes) == 1:
-            kind, form = shapes[0]
-            return int(p.createCollisionShape(kind, **form, collisionFramePosition=body.parts[0].offset, physicsClientId=self.client))
-        kinds = {part.kind for part in body.parts}
-        if kinds == {"sphere"}:
-            return int(p.createCollisionShapeArray(
-                [kind for kind, _ in shapes], radii=[form["radius"] for _, form in shapes],
-                collisionFramePositions=[list(part.offset) for part in body.parts], physicsClientId=self.client,
-            ))
-        if kinds != {"box"}:
-            # PyBullet takes several hulls from a file alone.
-            with tempfile.NamedTemporaryFile("w", suffix=".obj", encoding="ascii") as file:
-                file.write(wavefront(body.parts))
-                file.flush()
-                return int(p.createCollisionShape(p.GEOM_MESH, fileName=file.name, physicsClientId=self.client))
-        return int(p.createCollisionShapeArray(
-            [kind for kind, _ in shapes], halfExtents=[form["halfExtents"] for _, form in shapes],
-            collisionFramePositions=[list(part.offset) for part in body.parts], physicsClientId=self.client,
-        ))
-
-    def _visual(self, body: Body) -> int:
-        pieces = [triangles(part) for part in body.parts]
-        vertices = np.concatenate([faces.reshape(-1, 3) for faces, _ in pieces])
-        normals = np.concatenate([np.repeat(n, 3, axis=0) for _, n in pieces])
-        return int(p.createVisualShape(
-            p.GEOM_MESH, vertices=vertices.tolist(), indices=list(range(len(vertices))), normals=normals.tolist(),
-            uvs=[[0.0, 0.0]] * len(vertices), rgbaColor=body.colour, specularColor=[0.0, 0.0, 0.0], physicsClientId=self.client,
-        ))
+    def shift(self, names: Sequence[str], by: Sequence[float]) -> None:
+        """Moves bodies that stand where they stand (a socket that was knocked aside) by [3] m; KeyError for an unknown name."""
+        for name in names:
+            position, quaternion = p.getBasePositionAndOrientation(self._uids[name], physicsClientId=self.client)
+            moved = [a + b for a, b in zip(position, by, strict=True)]
+            p.resetBasePositionAndOrientation(self._uids[name], moved, quaternion, physicsClientId=self.client)
 
     def sleep(self) -> None:
         """Lets objects at rest sleep until something touches them: a block on the floor costs as much as half an arm to keep awake."""

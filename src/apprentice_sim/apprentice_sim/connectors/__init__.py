@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from apprentice_core.errors import ConfigError
 from apprentice_sim.connectors.connector import Connector
+from apprentice_sim.connectors.family import family
 from apprentice_sim.connectors.presets import PRESETS
 
-__all__ = ["PRESETS", "Connector", "find_connector"]
+__all__ = ["PRESETS", "Connector", "family", "find_connector"]
 
 
 def find_connector(name: str) -> Connector:
-    """ConfigError lists the presets when there is no such connector."""
-    if name not in PRESETS:
-        raise ConfigError(name, "connector", f"unknown; known: {', '.join(sorted(PRESETS))}")
-    return PRESETS[name]
+    """A preset or one of the family; ConfigError lists them when there is no such connector."""
+    if name in PRESETS:
+        return PRESETS[name]
+    known = family()
+    if name not in known:
+        raise ConfigError(name, "connector", f"unknown; known: {', '.join((*PRESETS, *known))}")
+    return known[name]

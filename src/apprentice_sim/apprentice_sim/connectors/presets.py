@@ -8,9 +8,9 @@ from apprentice_sim.connectors.connector import Connector, Post, d_shape, pair, 
 CELL = (-0.021, 0.021, -0.016, 0.016)
 
 USB = Connector(
-    "usb", "slot", (Post(rectangle(0.0120, 0.0045), CELL),), depth=0.0118, clearance=2.5e-4, mouth=(6e-4, 8e-4), tip=(5e-4, 7e-4),
+    "usb", "slot", (Post(rectangle(0.0120, 0.0045), CELL),), depth=0.0118, clearance=2.5e-4, mouth=(5e-4, 7e-4), tip=(4e-4, 6e-4),
     friction=0.25, spring_friction=0.3, springs=(*pair(-0.003, 0.0045, 0.006, 2.5e4, 2.5e-4), *pair(0.003, 0.0045, 0.006, 2.5e4, 2.5e-4)),
-    scatter=(1.5e-4, 1e-4, 0.004, 0.002),
+    scatter=(2e-4, 1e-4, 0.004, 0.002),
 )
 DSUB = Connector(
     "dsub", "d_shape", (Post(d_shape(0.0166, 0.0080, 0.0014), CELL),), depth=0.0090, clearance=2.0e-4, mouth=(5e-4, 7e-4),
@@ -24,8 +24,8 @@ MODEL_E = Connector(
         Post(rectangle(0.0110, 0.0090), (-0.021, 0.0066, -0.016, 0.016)),
         Post(rectangle(0.0020, 0.0040, (0.0087, 0.0)), (0.0066, 0.021, -0.016, 0.016)),
     ),
-    depth=0.0140, clearance=1.5e-4, mouth=(5e-4, 6e-4), tip=(4e-4, 5e-4), friction=0.35, spring_friction=0.35,
-    springs=(*pair(-0.003, 0.0090, 0.006, 3.5e4, 2.5e-4), *pair(0.003, 0.0090, 0.006, 3.5e4, 2.5e-4)),
+    depth=0.0140, clearance=1.5e-4, mouth=(8e-4, 9e-4), tip=(4e-4, 5e-4), friction=0.35, spring_friction=0.35,
+    springs=(*pair(-0.003, 0.0090, 0.006, 3.5e4, 3.6e-4), *pair(0.003, 0.0090, 0.006, 3.5e4, 3.6e-4)),
     scatter=(3.5e-4, 1e-4, 0.010, 0.004), socket_colour=(0.10, 0.12, 0.14, 1.0), handle_colour=(0.16, 0.45, 0.30, 1.0),
     plug_colour=(0.62, 0.60, 0.56, 1.0),
 )

@@ -41,14 +41,14 @@ class AssemblyScene(Scene):
         return ("held", "left", "right")
 
     @property
-    def goal(self) -> np.ndarray:
+    def tool_goal(self) -> np.ndarray:
         """Tool position [3] with the block in the middle of the gap, base frame, m."""
         return np.array([*MIDDLE, TOOL])
 
     @property
-    def start(self) -> np.ndarray:
+    def tool_start(self) -> np.ndarray:
         """Tool position [3] before an episode."""
-        return self.goal + np.array([0.0, 0.0, RISE])
+        return self.tool_goal + np.array([0.0, 0.0, RISE])
 
     def fixtures(self) -> tuple[Body, ...]:
         table = Body("table", "table", (Part("box", (0.70, 1.10, 0.04)),), (0.42, 0.40, 0.38, 1.0), friction=1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -50,19 +50,22 @@ class InsertionScene(Scene):
         return ("plug", "socket")
 
     @property
-    def goal(self) -> np.ndarray:
+    def tool_goal(self) -> np.ndarray:
         """Tool position [3] with the plug fully in the socket at its mount: what a calibration finds, base frame, m."""
         return np.array([*MOUNT, TOOL])
 
     @property
-    def start(self) -> np.ndarray:
+    def tool_start(self) -> np.ndarray:
         """Tool position [3] before an episode: `RISE` above the goal."""
-        return self.goal + np.array([0.0, 0.0, RISE])
+        return self.tool_goal + np.array([0.0, 0.0, RISE])
 
     @property
     def worn(self) -> bool:
         """The adapter has had its matings: it should be replaced (checklist B20)."""
         return self.cycles >= REPLACE_CYCLES
+
+    def facts(self) -> dict[str, Any]:
+        return {"connector": self.connector.name, "connector_cycles": self.cycles, "connector_worn": self.worn}
 
     def fixtures(self) -> tuple[Body, ...]:
         x, y = MOUNT
@@ -99,10 +102,6 @@ class InsertionScene(Scene):
         except ValueError:
             raise ApprenticeError(f"no start named {initial_state!r}: 'socket/DX,DY' moves the socket by up to {MOVED_MOST} m") from None
         return dx, dy
-
-    def shifted(self, body: Body, dx: float, dy: float) -> Body:
-        """`body` moved sideways, m."""
-        return replace(body, pose=(body.pose[0] + dx, body.pose[1] + dy, *body.pose[2:]))
 
 
 def _bounded(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +68,20 @@ class Scene(ABC):
     def tracked(self) -> tuple[str, ...]:
         """Names of all that has a privileged pose."""
         return tuple(o.name for o in self.objects)
+
+    @property
+    def tool_goal(self) -> np.ndarray | None:
+        """Tool position [3] at which what it holds is where it belongs, base frame, m: what a calibration finds; None: no such place."""
+        return None
+
+    @property
+    def tool_start(self) -> np.ndarray | None:
+        """Tool position [3] before an episode that names none; None: the home pose."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What an episode's metadata is to say about the scene."""
+        return {}
 
     def held(self, initial_state: str, seed: int | None) -> Held | None:
         """What the gripper holds from the same start on; None: nothing."""
