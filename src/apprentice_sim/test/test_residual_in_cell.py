@@ -134,3 +134,14 @@ def test_the_reset_draws_the_plug_out_and_brings_it_to_the_start(cell: SimCell) 
     assert isinstance(withdraw, ToolReset) and not withdraw.failure and len(sink.steps) < 40
     held = cell.privileged()["object/plug/pose"][:3] - cell.observe()["tool/pose"][:3]
     assert np.abs(held[:2]).max() < 0.004, "the plug is still in the hand"
+
+
+def test_a_hard_force_truncates_the_episode_and_terminates_nothing(cell: SimCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell.loop.force_gate, "hard", 6.0)
+    sink = Memory()
+    cell.sink = sink  # type: ignore[assignment]
+    beside = {**METADATA, "goal": {"position": [0.604, 0.0, 0.06]}}
+    ref = cell.run(EpisodeRequest("", "base", ResetRequest("full", seed=5), 40, metadata=beside))
+    cell.sink = None
+    assert (ref.terminated, ref.truncated, ref.reason) == (False, True, "force_limit") and ref.steps < 40
+    assert sink.steps[-1].outcome == "retreat" and all(s.discount == 1.0 for s in sink.steps)
