@@ -279,11 +279,15 @@ class EpisodeMachine:
             ok, message = self._scene or (False, "")
             if not ok:
                 raise _Failed(f"scene/reset: {message}")
+            # What hangs in the hand may be another than before: the force sensor is zeroed on samples of the new one alone.
+            yield from self._stand()
         if goal.reset_mode == "operator":
             yield from self._until(lambda: self._confirmed, self.rules.operator_timeout, lambda: "no operator confirmed the reset")
         if goal.reset_mode in ("robot", "full") and self.ports.tare():
             self._tared = False
             yield from self._until(lambda: self._tared, self.rules.service_timeout, lambda: "tare did not answer")
+            # And the first observation is one that was zeroed (spec 001c B13).
+            yield from self._stand()
         yield from self._settle()
         self._enter("running")
         duration = round(self._now - began, 3)
@@ -294,6 +298,12 @@ class EpisodeMachine:
             committed.ok if committed else True, committed.message if committed else "", episode_id, committed.path if committed else "",
             end.success == 1, end.terminated, end.truncated, end.reason, end.steps, committed.lost if committed else 0,
         )
+
+    def _stand(self) -> Script:
+        """One period in which nobody drives, and what it has shown."""
+        self.ports.fresh()
+        self.ports.stand()
+        yield from self._settle()
 
     def _settle(self) -> Script:
         """Waits for a complete, still observation; a standing world is moved on while one is lacking."""

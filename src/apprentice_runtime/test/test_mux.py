@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,36 @@ def test_final_tick_is_not_answered():
     mux = Mux()
     mux.tick(1, "e", (), True)
     assert mux.answer(answer(1, "policy"), 0.0) is None
+
+
+def test_residuals_of_other_steps_are_never_used():
+    mux = Mux(residual_timeout=0.5)
+    mux.tick(1, "e", ("base", "residual"), False)
+    mux.answer(answer(1, "base", (0.5, 0.2)), 0.0)
+    assert mux.poll(0.6) is not None
+    assert mux.answer(answer(1, "residual", (0.9, 0.9)), 0.7) is None, "too late for its own step"
+    mux.tick(2, "e", ("base", "residual"), False)
+    assert mux.answer(answer(1, "residual", (0.9, 0.9)), 0.8) is None
+    assert mux.answer(answer(2, "base", (0.5, 0.2)), 0.8) is None, "the base waits for the residual of step 2"
+    command = mux.poll(1.4)
+    assert command is not None
+    np.testing.assert_allclose(command.values, [0.5, 0.2])
+    assert mux.residuals_missing == 2 and mux.stale == 2
+
+
+def test_a_residual_of_nan_is_zero_and_counted_as_a_fault():
+    mux = Mux()
+    mux.tick(1, "e", ("base", "residual"), False)
+    mux.answer(answer(1, "base", (0.5, 0.2)), 0.0)
+    command = mux.answer(answer(1, "residual", (np.nan, 0.1)), 0.0)
+    assert command is not None and "nan" in command.fault and mux.faults == 1
+    np.testing.assert_allclose(command.values, [0.5, 0.2])
+    np.testing.assert_array_equal(command.residual, [0.0, 0.0])
+
+
+def test_the_record_names_the_policy_of_the_residual():
+    mux = Mux()
+    mux.tick(1, "e", ("base", "residual"), False)
+    mux.answer(answer(1, "base"), 0.0)
+    command = mux.answer(replace(answer(1, "residual"), bundle_id="r1"), 0.0)
+    assert command is not None and (command.source, command.bundle_id) == ("base", "r1")

@@ -33,7 +33,7 @@ class PolicyController:
 
 class ControllerSource:
     """ActionSource. An episode whose metadata names another `base_hash` is refused at its first step: what was learned on one controller
-    does not fit another (A4).
+    does not fit another (A4). Only the base is asked: a controller may also stand above one, as its residual.
 
     `noisy`: the part of steps in which a uniformly drawn action is executed instead (C1: 0.2); it goes into `noise`, the values stay clean.
     """
@@ -51,7 +51,8 @@ class ControllerSource:
 
     def reset(self, context: EpisodeContext) -> None:
         wanted = str(context.metadata.get("base_hash", "") or self.base_hash)
-        self._fault = "" if wanted == self.base_hash else f"base controller is {self.base_hash}, the episode is for {wanted}"
+        above = self.name in context.source.split("+")[1:]
+        self._fault = "" if above or wanted == self.base_hash else f"base controller is {self.base_hash}, the episode is for {wanted}"
         self._rng = episode_rng(self.seed, context)
         begin = getattr(self.controller, "begin", None)
         if begin is not None:
