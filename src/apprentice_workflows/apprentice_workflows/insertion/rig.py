@@ -45,8 +45,11 @@ class Rig:
     @property
     def goal(self) -> Point:
         """Tool position with the plug fully in, as a calibration would find it, m."""
-        x, y, z = make_scene(load_cell(CELL).scene, self.task).tool_goal
-        return float(x), float(y), float(z)
+        goal = make_scene(load_cell(CELL).scene, self.task).tool_goal
+        if goal is None:
+            raise ApprenticeError(f"task {self.task.name}: its scene has no place that the plug belongs to")
+        x, y, z = goal.tolist()
+        return x, y, z
 
     def open(
         self, setting: Setting, seed: int, sink: EpisodeSink | None = None, sources: Mapping[str, ActionSource] | None = None,
