@@ -35,6 +35,21 @@ def difference(successes_a: int, a: int, successes_b: int, b: int) -> tuple[floa
     return pa - pb, low, high
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """(mean, low, high) of Student's 95 % interval over independent runs; ends at infinity for fewer than two, NaN for none."""
+    n = len(values)
+    if not n:
+        return math.nan, math.nan, math.nan
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, -math.inf, math.inf
+    from scipy import stats
+
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
 @dataclass(frozen=True)
 class Proportion:
     """Successes of n episodes under a name."""

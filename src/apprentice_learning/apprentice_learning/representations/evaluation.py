@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.statistics import mean_interval
 from apprentice_learning.representations.config import METHOD_NAMES, SMALL_CHANNELS, Method, RepresentationConfig
 from apprentice_learning.representations.dataset import ConnectorData, TrainingSet
 from apprentice_learning.representations.frame_models import CHUNK, FrameModelConfig, RewardTrainer, predict
@@ -128,7 +129,7 @@ class RewardTable:
         for method in dict.fromkeys(r.method for r in self.reports):
             mine = [r for r in self.reports if r.method == method]
             accuracy = np.array([r.accuracy for r in mine])
-            low, high = t_interval(accuracy)
+            _, low, high = mean_interval(accuracy.tolist())
             out.append({
                 "method": method, "n": len(mine), "accuracy": float(accuracy.mean()), "low": low, "high": high,
                 "false_positive_rate": float(np.mean([r.false_positive_rate for r in mine])),
@@ -140,16 +141,6 @@ class RewardTable:
 
     def as_dict(self) -> dict[str, Any]:
         return {"rows": self.rows(), "runs": [asdict(r) for r in self.reports], "tested": {str(k): list(v) for k, v in self.tested.items()}}
-
-
-def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of a few seeds (Student's t); NaN for fewer than two."""
-    from scipy import stats
-
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half, float(values.mean()) + half
 
 
 def reward_accuracy(
