@@ -25,8 +25,8 @@ MODEL_E = Connector(
         Post(rectangle(0.0020, 0.0040, (0.0087, 0.0)), (0.0066, 0.021, -0.016, 0.016)),
     ),
     depth=0.0140, clearance=1.5e-4, mouth=(8e-4, 9e-4), tip=(4e-4, 5e-4), friction=0.35, spring_friction=0.35,
-    springs=(*pair(-0.003, 0.0090, 0.006, 3.5e4, 3.6e-4), *pair(0.003, 0.0090, 0.006, 3.5e4, 3.6e-4)),
-    scatter=(3.5e-4, 1e-4, 0.010, 0.004), socket_colour=(0.10, 0.12, 0.14, 1.0), handle_colour=(0.16, 0.45, 0.30, 1.0),
+    springs=(*pair(-0.003, 0.0090, 0.006, 3.5e4, 3.4e-4), *pair(0.003, 0.0090, 0.006, 3.5e4, 3.4e-4)),
+    scatter=(4e-4, 1e-4, 0.008, 0.003), socket_colour=(0.10, 0.12, 0.14, 1.0), handle_colour=(0.16, 0.45, 0.30, 1.0),
     plug_colour=(0.62, 0.60, 0.56, 1.0),
 )
 PRESETS = {c.name: c for c in (USB, DSUB, MODEL_E)}

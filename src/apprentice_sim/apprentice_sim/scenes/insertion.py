@@ -35,8 +35,8 @@ class InsertionScene(Scene):
     """
 
     objects = ()
-    # Measured on a P-controller's insertion: with the world's own 20 iterations and erp 0.2 the plug stood 1.5 mm deep in the wall of
-    # a well, with these 0.03 mm, at a cost of some 5 %.
+    # Measured on a P-controller's insertion of USB: with the world's own 20 iterations and erp 0.2 the plug stood 1.5 mm deep in the
+    # wall of a well, with these 0.01 to 0.03 mm, and a step costs no more, since far fewer points count as near.
     contact = Contact(iterations=50, erp=0.8, threshold=1e-3)
     option_defaults = {"mount": 0.0, "mount_yaw": 0.0, "scatter": 1.0, "cycles": 0.0, "wear": 0.0}
 
