@@ -19,6 +19,8 @@ BLOCK = (0.04, 0.04, 0.10)
 TOOL = 0.13
 """height of the tool when the block is in: its lower end is 5 cm above the table, the fingers 2 cm above the standing blocks, m (ours)"""
 LOW = 0.05
+FRICTION = 0.15
+"""ours: a block 4 cm wide that is pushed 10 cm up tips before it slides where its friction is above 0.2, and could not be straightened"""
 RISE = 0.07
 """from there to where an episode starts: 2 cm above the standing blocks, m (ours)"""
 TURNS = (0.0, math.radians(20.0), math.radians(-20.0))
@@ -30,11 +32,11 @@ class AssemblyScene(Scene):
 
     Starts: '' draws each block's yaw from +-`rotation`; 'yaw/R' from +-R; 'discrete' from straight, +20 and -20 degrees. Options:
     `rotation` rad, 0; `slack` of the gap over the block, m, 0.003; `fixed` above 0 screws the side blocks to the table (A-E5);
-    `friction` of all blocks, 0.5, and `mass` of a standing one, 0.2 kg, which differ in a second world that stands in for reality.
+    `friction` of all blocks, `FRICTION`, and `mass` of a standing one, 0.2 kg, which differ in a second world that stands in for reality.
     """
 
     objects = ()
-    option_defaults = {"rotation": 0.0, "slack": 0.003, "fixed": 0.0, "friction": 0.5, "mass": 0.2}
+    option_defaults = {"rotation": 0.0, "slack": 0.003, "fixed": 0.0, "friction": FRICTION, "mass": 0.2}
 
     @property
     def tracked(self) -> tuple[str, ...]:

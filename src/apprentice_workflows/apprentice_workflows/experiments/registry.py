@@ -63,7 +63,21 @@ def experiments() -> dict[str, Experiment]:
     found.append(Experiment("stack_green_on_red", "the full method's success on stack_green_on_red", stack, ("paper", "small", "lowdim")))
     cloth = _on_wheel("lift_cloth", w.success_claim)
     found.append(Experiment("lift_cloth", "the full method's success on lift_cloth", cloth, ("paper", "small", "lowdim", "tiny")))
-    return {e.name: e for e in found}
+    return {e.name: e for e in (*found, *_residual())}
+
+
+def _residual() -> list[Experiment]:
+    from apprentice_workflows.experiments.residual import claims as r
+
+    runs = {
+        "residual_efficiency": (r.efficiency, "A-c1, A-c8: residual RL against RL alone"),
+        "residual_rotation": (r.rotation, "A-c3: over the rotation of the blocks"),
+        "residual_noise": (r.noise, "A-c4: over control noise"),
+        "residual_bias": (r.bias, "A-c5: over the bias of the controller"),
+        "residual_real_style": (r.real_style, "A-c2: blocks straight or at 20 degrees"),
+        "residual_sim_to_real": (r.sim_to_real, "A-c7: from one simulation into another"),
+    }
+    return [Experiment(name, claim, run, tuple(r.PRESETS)) for name, (run, claim) in runs.items()]
 
 
 def experiment(name: str) -> Experiment:

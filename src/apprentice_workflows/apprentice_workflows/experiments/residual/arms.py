@@ -16,7 +16,7 @@ import numpy as np
 
 from apprentice_control.base import ControllerSource, PolicyController, make_controller
 from apprentice_core.cell import ActionSource, Controller, EpisodeRef, EpisodeRequest, ResetRequest
-from apprentice_core.config import TaskConfig, load_cell, load_task
+from apprentice_core.config import TaskConfig, load_task
 from apprentice_core.insertion import tool_spread
 from apprentice_core.spaces import ArraySpec
 from apprentice_learning.data.columns import TRACKED
@@ -28,33 +28,29 @@ from apprentice_learning.online.train import online_specs
 from apprentice_learning.runner import PolicyRunner
 from apprentice_sim.sim_cell import SimCell
 
-CELL, TASK = "sawyer_assembly", "assemble_blocks"
 REWARD = "scripted/assembly"
 BASE, POLICY = "base", "policy"
 TRAINING_SEEDS, EVALUATION_SEED = 1_000_000, 700_000
 """ranges of start seeds that never meet: a training seed's own, and that of all evaluations (ours)"""
-PROPRIO = ("joints/position", "joints/velocity", "tool/pose", "tracked/object/left/pose", "tracked/object/right/pose")
-"""ours (spec 001c section 2.4); in simulation the tracker is the simulation itself (A25 puts a camera's in its place)"""
 
 
 @dataclass(frozen=True)
 class World:
-    """Where an arm learns and is judged. `start`: of the scene, '' or 'discrete'; `options`: scene options beyond the rotation;
-    `mean`, `sigma`, `axes`: control noise on the summed command (eq. 46), for every method alike."""
+    """Where an arm learns and is judged. `start`: of the scene, '' or 'discrete'; `mean`, `sigma`, `axes`: control noise on the summed
+    command (eq. 46), for every method alike."""
 
     rotation: float = 0.0
     start: str = ""
     mean: float = 0.0
     sigma: float = 0.0
     axes: str = "all"
-    options: tuple[tuple[str, float], ...] = ()
-    delay: float = 0.0
-    """s of action delay: part of the second world that stands in for reality"""
+    cell: str = "sawyer_assembly"
+    task_name: str = "assemble_blocks"
 
     @property
     def task(self) -> TaskConfig:
-        task = load_task(TASK)
-        return task.model_copy(update={"scene_options": {**task.scene_options, "rotation": self.rotation, **dict(self.options)}})
+        task = load_task(self.task_name)
+        return task.model_copy(update={"scene_options": {**task.scene_options, "rotation": self.rotation}})
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -94,17 +90,13 @@ NONE = Earlier()
 
 
 def config_of(arm: Arm, seed: int) -> OnlineConfig:
-    fields = load_online_config(f"{arm.learner}_residual").model_dump(mode="json")
-    fields |= {"name": arm.name.replace(" ", "_"), "steps": arm.steps, "seed": seed, "reward": REWARD, "device": "cpu"}
-    fields["network"] |= {"proprio": list(PROPRIO)}
+    fields = load_online_config(f"{arm.learner}_assembly").model_dump(mode="json")
+    fields |= {"name": arm.name.replace(" ", "_"), "steps": arm.steps, "seed": seed, "device": "cpu"}
     return OnlineConfig.model_validate(fields)
 
 
 def open_cell(arm: Arm, seed: int, journal: MemoryJournal, earlier: Earlier) -> SimCell:
-    cell_config = load_cell(CELL)
-    if arm.world.delay:
-        cell_config = cell_config.model_copy(update={"timing": cell_config.timing.model_copy(update={"action_delay": arm.world.delay})})
-    cell = SimCell(cell_config, arm.world.task, seed, cameras=False, sink=journal)
+    cell = SimCell(arm.world.cell, arm.world.task, seed, cameras=False, sink=journal)
     space = cell.spec.action_space
     controller: Controller
     if arm.policy_base and earlier.bundle:
@@ -155,7 +147,7 @@ def _learn(
     def request(n: int, acting: dict[str, Any]) -> EpisodeRequest:
         metadata = {**goal, **arm.world.metadata, **acting, "base_hash": base_hash}
         start = ResetRequest(seed=TRAINING_SEEDS * (1 + seed) + n, initial_state=arm.world.start)
-        return EpisodeRequest(TASK, f"{BASE}+{POLICY}", start, metadata=metadata)
+        return EpisodeRequest(arm.world.task_name, f"{BASE}+{POLICY}", start, metadata=metadata)
 
     def after(ref: EpisodeRef) -> None:
         curve.append([trainer.steps, _return(journal), float(ref.success)])
@@ -182,7 +174,7 @@ def judge(arm: Arm, cell: SimCell, journal: MemoryJournal, n: int, bundle: Path 
     returns, successes = [], 0
     for i in range(n):
         start = ResetRequest(seed=EVALUATION_SEED + i, initial_state=arm.world.start)
-        ref = cell.run(EpisodeRequest(TASK, source, start, metadata={**_goal(cell), **arm.world.metadata}))
+        ref = cell.run(EpisodeRequest(arm.world.task_name, source, start, metadata={**_goal(cell), **arm.world.metadata}))
         successes += ref.success
         returns.append(_return(journal))
     return {"returns": returns, "successes": successes, "trials": n}
