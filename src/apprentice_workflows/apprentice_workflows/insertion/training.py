@@ -24,6 +24,7 @@ from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import BASE, CAMERA, DRIVER, POLICY, REWARDS, Rig
 from apprentice_workflows.insertion.settings import InsertionSettings
 
+INTERVENTIONS = "interventions.jsonl"
 DEMO, TRAIN, EVALUATE = "demo", "train", "evaluate"
 SEEDS = 1_000_000
 """width of the range of start seeds that a training seed has to itself; evaluation has the range before the first (ours)"""
@@ -143,6 +144,12 @@ def _practise(
         return EpisodeRequest(rig.task.name, DRIVER, ResetRequest(seed=_start_seed(seed, n)), metadata=metadata, tags=(TRAIN,))
 
     def after(ref: EpisodeRef) -> None:
+        if not ref.episode_id:
+            # A reset that needed a person: in simulation the next one puts the plug back, and it counts as an intervention (X13).
+            with (folder / INTERVENTIONS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"env_steps": trainer.steps, "reason": ref.reason}) + "\n")
+            tell(min(trainer.steps, config.steps), config.steps, ref.reason)
+            return
         episode = store.read(ref.episode_id, ())
         curve.add(ref, trainer.steps, np.clip(episode.actions["residual"] + episode.actions["noise"], -1, 1))
         recent = curve.rows[-s.solved :]
@@ -153,8 +160,9 @@ def _practise(
     result = practise(trainer, cell, request, after)
     if result.stopped and not curve.is_solved:
         raise KeyboardInterrupt
-    rows = curve.rows
+    rows, needed = curve.rows, folder / INTERVENTIONS
     return {
+        "interventions": len(needed.read_text(encoding="utf-8").splitlines()) if needed.is_file() else 0,
         "bundle": str(result.bundle), "bundle_id": result.bundle_id, "base_hash": base_hash, "env_steps": trainer.steps,
         "updates": trainer.updates, "episodes": trainer.episodes, "steps_to_solve": curve.steps_to_solve(),
         "train_wall_s": round(result.wall_s, 1), "saturated": float(np.mean([r["saturated"] for r in rows[-s.solved :]])),
