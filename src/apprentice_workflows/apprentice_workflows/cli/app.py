@@ -23,6 +23,7 @@ from apprentice_workflows.cli import (
     store,
     studio,
     train,
+    train_online,
     trials,
     wheel,
 )
@@ -46,6 +47,7 @@ app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
 app.command("train")(train.train)
+app.command("train-online")(train_online.train_online)
 app.command("reward-train")(rewards.reward_train)
 app.command("relabel")(rewards.relabel)
 app.command("delusions")(rewards.delusions)

@@ -27,6 +27,9 @@ def insertion(
     noise: Annotated[
         str, typer.Option("--noise", help="command: the commanded goal is off by a millimetre; socket: the part is.")
     ] = "command",
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Train on the processes of insertion.launch.xml, the trainer in one of its own.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where episodes, checkpoints and results go.")] = Path("bags") / "insertion",
     as_json: JsonFlag = False,
 ) -> None:
@@ -42,6 +45,8 @@ def insertion(
       apprentice insertion all --base --residual --reward images
 
       apprentice insertion usb --method all --seeds 3
+
+      apprentice insertion usb --residual --nodes -o bags/insertion-nodes
     """
     from apprentice_core.errors import ApprenticeError
     from apprentice_workflows.cli.progress import stages
@@ -72,7 +77,7 @@ def insertion(
     if not cells:
         raise ApprenticeError(f"{chosen[0].title}: not for {connector}; only {', '.join(chosen[0].connectors)} tells whether it is in")
     with stages() as tell:
-        results = run_cells(out, cells, s, range(seeds), tell, noise)  # type: ignore[arg-type]
+        results = run_cells(out, cells, s, range(seeds), tell, noise, nodes)  # type: ignore[arg-type]
     if as_json:
         print_json([r for found in results.values() for r in found])
     else:

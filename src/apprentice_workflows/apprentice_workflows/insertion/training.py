@@ -97,7 +97,7 @@ def demonstrate(rig: Rig, method: Method, s: InsertionSettings, store: Store, se
     try:
         for n in range(10 * s.demonstrations):
             metadata = Goal(rig.goal).metadata()
-            start = ResetRequest(seed=_start_seed(seed, SEEDS // 2 + n))
+            start = ResetRequest(seed=start_seed(seed, SEEDS // 2 + n))
             ref = cell.run(EpisodeRequest(rig.task.name, BASE, start, metadata=metadata, tags=(DEMO,)))
             have += ref.success
             if have >= s.demonstrations:
@@ -106,7 +106,8 @@ def demonstrate(rig: Rig, method: Method, s: InsertionSettings, store: Store, se
         cell.close()
 
 
-def _start_seed(seed: int, n: int) -> int:
+def start_seed(seed: int, n: int) -> int:
+    """Of episode `n` of a training seed; no two training seeds and no evaluation share one."""
     return SEEDS * (1 + seed) + n
 
 
@@ -141,7 +142,7 @@ def _practise(
 
     def request(n: int, acting: dict[str, Any]) -> EpisodeRequest:
         metadata = {**Goal(rig.goal).metadata(), **acting, "base_hash": base_hash, "seed": seed, "connector": rig.connector}
-        return EpisodeRequest(rig.task.name, DRIVER, ResetRequest(seed=_start_seed(seed, n)), metadata=metadata, tags=(TRAIN,))
+        return EpisodeRequest(rig.task.name, DRIVER, ResetRequest(seed=start_seed(seed, n)), metadata=metadata, tags=(TRAIN,))
 
     def after(ref: EpisodeRef) -> None:
         if not ref.episode_id:
