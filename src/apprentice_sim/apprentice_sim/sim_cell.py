@@ -343,10 +343,10 @@ class SimCell:
                 if sink is not None:
                     sink.step(capture.observation, record, capture.stamp)
                 observed = dict(record.next_privileged)
-                succeeded = any(r.success for r in record.rewards.values())
-                success = success or succeeded
+                # What stands at the end counts, as on the nodes: to have passed through a successful state is none.
+                success = any(r.success for r in record.rewards.values())
                 if record.discount == 0.0:
-                    outcome = EpisodeOutcome(True, False, "success" if succeeded else "terminal")
+                    outcome = EpisodeOutcome(True, False, "success" if success else "terminal")
                     break
                 if record.outcome in ABORTS:
                     # The arm left, not the task: what it was worth to go on is still to be estimated (spec 001c section 1.2).

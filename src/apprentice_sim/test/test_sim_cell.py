@@ -13,6 +13,7 @@ from apprentice_core.cell import ActionSource, Cell, EpisodeRequest, ResetReques
 from apprentice_core.config import Timing, load_cell
 from apprentice_core.episode import EpisodeContext, EpisodeOutcome, Segment, StepRecord
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.reward import RewardBatch, RewardResult
 from apprentice_core.spaces import Observation, check_observation, observation_digest
 from apprentice_sim.sim_cell import SimCell
 
@@ -152,6 +153,28 @@ def test_resets_are_recorded_as_episodes(lift: SimCell) -> None:
     assert [c.kind for c in sink.contexts] == ["reset", "episode"]
     assert sink.outcomes[0].reason == "source_done" and sink.outcomes[0].success is None
     assert sink.steps[0].action_space == "joint_velocity_gripper" and sink.steps[-1].action_space == "cartesian_velocity_gripper"
+
+
+class Passing:
+    """Success in the second step alone."""
+
+    name, model_id, needs_privileged = "passing", "passing/1", False
+
+    def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]:
+        hit, no = batch.step == 1, np.zeros(len(batch.step), dtype=bool)
+        return {"once": RewardResult(hit.astype(np.float32), np.full(len(hit), np.nan), ~no, no, hit)}
+
+
+def test_success_is_what_stands_at_the_end() -> None:
+    """As on the nodes: an episode that passed through a successful state and left it again has failed."""
+    cell = SimCell("sawyer_lift", "lift", cameras=False, rewards=[Passing()])
+    try:
+        assert not cell.run(EpisodeRequest("lift", "random_watcher", ResetRequest("none"), steps=3)).success
+        assert cell.run(EpisodeRequest("lift", "random_watcher", ResetRequest("none"), steps=2)).success
+        ended = cell.run(EpisodeRequest("lift", "random_watcher", ResetRequest("none"), steps=3, end_on_success=True))
+        assert ended.success and ended.terminated and ended.steps == 2
+    finally:
+        cell.close()
 
 
 def test_wrong_requests_are_refused(lift: SimCell) -> None:

@@ -30,7 +30,7 @@ from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import CAMERA, CELL, Rig
 from apprentice_workflows.insertion.settings import InsertionSettings
-from apprentice_workflows.insertion.training import INTERVENTIONS, TRAIN, Told, online_config, start_seed
+from apprentice_workflows.insertion.training import INTERVENTIONS, TRAIN, TRAINING, Told, online_config, start_seed
 
 FAILED_EPISODES = 5
 NAMESPACE = "cell"
@@ -44,7 +44,7 @@ def trainer(rig: Rig, method: Method, s: InsertionSettings, seed: int, folder: P
     config.write_text(yaml.safe_dump(online_config(method, s, seed).model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     words = [
         "train-online", str(config), "--cell", CELL, "--task", rig.task.name, "--data", str(folder / "episodes"), "--out", str(folder),
-        "--cameras", "agent" if method.setting == "images" else "none", "--where", f"tag = '{TRAIN}'", "--base-hash", base_hash,
+        "--cameras", "agent" if method.setting == "images" else "none", "--where", TRAINING, "--base-hash", base_hash,
     ]
     with (folder / "trainer.log").open("ab") as log:
         process = start_child([sys.executable, "-m", "apprentice_workflows", *words], stdout=log, stderr=log)
@@ -74,7 +74,7 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
     goes on: what was recorded is what was learned from."""
     folder.mkdir(parents=True, exist_ok=True)
     arguments = launch_arguments(rig, method, seed, folder)
-    step = load_task_step(rig)
+    step = full_step(rig)
     base_hash = make_controller(method.base, load_robot(load_cell(CELL).robot), step).version_hash
     with (
         Store(folder / "episodes") as store,
@@ -94,7 +94,7 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
     }
 
 
-def load_task_step(rig: Rig) -> float:
+def full_step(rig: Rig) -> float:
     """Metres that an action of 1 means."""
     cell = load_cell(CELL)
     robot = load_robot(cell.robot)
@@ -107,7 +107,7 @@ class NodeRun:
     def __init__(self, rig: Rig, method: Method, seed: int, folder: Path, base_hash: str, cell: Cell, store: Store):
         self.rig, self.method, self.seed, self.folder, self.base_hash = rig, method, seed, folder, base_hash
         self.cell, self.store = cell, store
-        rows = store.episodes(f"tag = '{TRAIN}'")
+        rows = store.episodes(TRAINING)
         self.steps, self.wins, self.failed = sum(r.steps for r in rows), [bool(r.success) for r in rows], 0
         self._loaded: Path | None = None
 

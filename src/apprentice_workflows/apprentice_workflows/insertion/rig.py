@@ -27,7 +27,7 @@ DRIVER = f"{BASE}+{POLICY}"
 REWARDS = {"images": "goal_image/image", "sparse": "electrical/sparse", "dense": "dense/dense"}
 """setting -> the reward that is learned from"""
 VERIFIED = "scripted/sparse"
-"""success for reports, from the true poses and never from the reward that is learned from (spec 001c C34, X13)"""
+"""success for reports: of the last state, from the true poses and never from the reward that is learned from (spec 001c C34, X13)"""
 CAPTURE_TRIES = 5
 
 

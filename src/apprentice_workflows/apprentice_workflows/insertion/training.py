@@ -26,6 +26,9 @@ from apprentice_workflows.insertion.settings import InsertionSettings
 
 INTERVENTIONS = "interventions.jsonl"
 DEMO, TRAIN, EVALUATE = "demo", "train", "evaluate"
+TRAINING = f"kind = 'episode' and tag = '{TRAIN}'"
+DEMONSTRATIONS = f"kind = 'episode' and tag = '{DEMO}' and success"
+"""resets carry the tags of their episode, and are nobody's task"""
 SEEDS = 1_000_000
 """width of the range of start seeds that a training seed has to itself; evaluation has the range before the first (ours)"""
 Told = Callable[[int, int, str], None]
@@ -90,7 +93,7 @@ class Curve:
 def demonstrate(rig: Rig, method: Method, s: InsertionSettings, store: Store, seed: int) -> None:
     """`s.demonstrations` successful demonstrations by the scripted operator, an unhurried P-controller that knows the goal (spec 001c B16:
     a person with a joystick records into the same store, over the nodes)."""
-    have = len(store.episodes(f"tag = '{DEMO}' and success"))
+    have = len(store.episodes(DEMONSTRATIONS))
     if have >= s.demonstrations:
         return
     cell = rig.open(method.setting, seed, BagSink(store))
@@ -130,9 +133,9 @@ def _practise(
     rig: Rig, cell: SimCell, store: Store, config: OnlineConfig, s: InsertionSettings, seed: int, folder: Path, tell: Told
 ) -> dict[str, Any]:
     base_hash = cell.sources[BASE].base_hash  # type: ignore[attr-defined]
-    prior = StoreJournal(store, f"tag = '{DEMO}' and success") if config.prior_batch else None
+    prior = StoreJournal(store, DEMONSTRATIONS) if config.prior_batch else None
     trainer = OnlineTrainer(
-        config, online_specs(cell.spec, {"position": 3}), cell.spec.action_space, StoreJournal(store, f"tag = '{TRAIN}'"), folder, prior,
+        config, online_specs(cell.spec, {"position": 3}), cell.spec.action_space, StoreJournal(store, TRAINING), folder, prior,
         base_hash, cell.spec.timing.control_period,
     )
     trainer.resume()
@@ -158,7 +161,8 @@ def _practise(
         if curve.is_solved:
             trainer.stop()
 
-    result = practise(trainer, cell, request, after)
+    # A run that was solved before its steps were over stays as it is.
+    result = trainer.result(trainer.export()) if curve.is_solved else practise(trainer, cell, request, after)
     if result.stopped and not curve.is_solved:
         raise KeyboardInterrupt
     rows, needed = curve.rows, folder / INTERVENTIONS

@@ -15,7 +15,7 @@ from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
 from apprentice_workflows.insertion.goals import NoiseTarget, Point, executions
 from apprentice_workflows.insertion.methods import Method
-from apprentice_workflows.insertion.rig import BASE, DRIVER, POLICY, REWARDS, Rig
+from apprentice_workflows.insertion.rig import BASE, DRIVER, POLICY, REWARDS, VERIFIED, Rig
 from apprentice_workflows.insertion.training import EVALUATE, Told
 
 CONDITIONS = ("perfect", "noisy")
@@ -42,7 +42,7 @@ def run_trials(
         try:
             for condition in CONDITIONS:
                 tag, goals = f"{EVALUATE}/{condition}", executions(goal, n, condition == "noisy", START_SEED, target)
-                done = len(store.episodes(f"tag = '{tag}'"))
+                done = len(store.episodes(f"kind = 'episode' and tag = '{tag}'"))
                 for i, g in enumerate(goals[done:], done):
                     start = ResetRequest(seed=START_SEED + i, initial_state=socket_start(target, g.offset))
                     cell.run(EpisodeRequest(rig.task.name, driver, start, metadata=g.metadata(), tags=(EVALUATE, tag)))
@@ -55,8 +55,8 @@ def run_trials(
 
 def summarise(store: Store, tag: str, method: Method) -> dict[str, Any]:
     """What the recorded executions of a condition came to."""
-    episodes = [store.read(row.episode_id) for row in store.episodes(f"tag = '{tag}'")]
-    successes = sum(bool(e.outcome.success) for e in episodes)
+    episodes = [store.read(row.episode_id) for row in store.episodes(f"kind = 'episode' and tag = '{tag}'")]
+    successes = sum(bool(e.rewards[VERIFIED][-1] == 1) for e in episodes)
     low, high = wilson(successes, len(episodes))
     actions = np.concatenate([np.clip(e.actions["residual"] + e.actions["noise"], -1, 1) for e in episodes])
     hacks = reward_hacks(episodes, REWARDS["images"]) if method.setting == "images" else []
