@@ -36,6 +36,11 @@ ROTATION_BULGE = 1e-3
 """rad per (0.1 s)^2, likewise (ours)"""
 
 
+def turned(rotation: np.ndarray, twist: np.ndarray) -> np.ndarray:
+    """A twist [6] in other axes, both halves by `rotation` [3, 3]."""
+    return np.concatenate([rotation @ twist[:3], rotation @ twist[3:]])
+
+
 @dataclass(frozen=True)
 class Plan:
     """Joint `target` [n] at the end of the control period; `gripper`: > 0 close, < 0 open, 0 leave; actions normalised float32."""
@@ -71,7 +76,7 @@ class ActionChain:
         bulge = (period / 0.1) ** 2
         self.box = WorkspaceBox(box, BULGE * bulge)
         self.rotation = RotationClamp(rotation, self.home_pose.rotation, angular, ROTATION_BULGE * bulge)
-        self.force = ForceGate(soft, hard)
+        self.force = ForceGate(soft, hard, limits.force_slow, period)
         self.limiter = JointLimiter(DifferentialIK(kinematics, lower, upper, home), velocity, self.cap.bound, self.box, self.rotation)
         self.disturbance: Disturbance | None = None
         """simulation only: ArmLoop.disturb sets it"""
@@ -84,6 +89,7 @@ class ActionChain:
             wanted = {
                 "cartesian_velocity_gripper": ["vx", "vy", "vz", "wx", "wy", "wz", "gripper"],
                 "cartesian_displacement": ["dx", "dy", "dz"],
+                "tool_velocity": ["vx", "vy", "vz", "wx", "wy", "wz"],
                 "joint_velocity_gripper": [*self.joints, "gripper"],
             }.get(space.name)
             fault = "" if names == wanted else f"action space {space.name!r} with {', '.join(names)} is not one of this arm's"
@@ -116,9 +122,11 @@ class ActionChain:
         self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: Setpoint,
         measured: np.ndarray, force: np.ndarray,
     ) -> Slices[Plan]:
-        displacement = space.name == "cartesian_displacement"
+        displacement, of_tool = space.name == "cartesian_displacement", space.name == "tool_velocity"
         twist = np.concatenate([si / self.period, np.zeros(3)]) if displacement else si[:6]
         position, rotation = self._leash(setpoint.goal, measured)
+        if of_tool:
+            twist = turned(rotation, twist)
         motion = Motion(position, rotation, twist, self.period, force)
         yield
         stages = [*before, self.cap(motion), self.box(motion), self.rotation(motion), self.force(motion)]
@@ -134,9 +142,11 @@ class ActionChain:
         if any(s.changed for s in (*stages[1:], ik, limit)):
             if displacement:
                 executed = space.from_si(done[:3] * self.period)
+            elif of_tool:
+                executed = space.from_si(turned(rotation.T, done))
             else:
                 executed[:6] = space.from_si(np.concatenate([done, [0.0]]))[:6]
-        return Plan(target, 0.0 if displacement else float(mixed[6]), mixed, executed, [*stages, ik, limit])
+        return Plan(target, float(mixed[6]) if space.size > 6 else 0.0, mixed, executed, [*stages, ik, limit])
 
     def _joint(
         self, space: ActionSpace, mixed: np.ndarray, si: np.ndarray, before: list[StageRecord], setpoint: Setpoint,

@@ -21,6 +21,8 @@ from apprentice_core.spaces import ActionSpace
 EPSILON = 1e-9
 TOOL_SLACK = 1e-3
 """relative, ours"""
+RECOVERY = 2.0
+"""1/s: how fast the force limiter gives back speed once the force falls (ours)"""
 SHORTER = 5
 """halvings of a joint move that would leave the workspace, before the arm stays where it is (ours)"""
 
@@ -182,20 +184,42 @@ class RotationClamp:
 
 
 class ForceGate:
-    """Soft: no advance against a contact force above the limit, axis by axis (base frame). Hard: any axis beyond it aborts."""
+    """Soft: no advance against a contact force above the limit, axis by axis (base frame). Hard: any axis beyond it aborts.
+
+    `slow` (spec 000 section 2.14 and line 85): from this contact force on the part of the velocity that goes against it is scaled down,
+    to nothing at `soft`. What is allowed falls at once and comes back by `RECOVERY` a second, so that an arm that was stopped does not
+    knock on the contact again in the next period.
+    """
 
     name = "force_soft"
 
-    def __init__(self, soft: float, hard: float):
+    def __init__(self, soft: float, hard: float, slow: float | None = None, period: float = 0.1):
         self.soft, self.hard = soft, hard
+        self.slow = None if slow is None else min(slow, soft - EPSILON)
+        self.allowed, self._recovery = 1.0, RECOVERY * period
+
+    def _slowed(self, motion: Motion) -> str:
+        """Takes back the velocity against the force; '' or what was done."""
+        if self.slow is None:
+            return ""
+        size = math.hypot(*motion.force.tolist())
+        now = min(1.0, max(0.0, (self.soft - size) / (self.soft - self.slow)))
+        self.allowed = min(now, self.allowed + self._recovery)
+        if self.allowed >= 1.0 or size < EPSILON:
+            return ""
+        direction = motion.force / size
+        against = min(0.0, float(direction @ motion.twist[:3]))
+        motion.twist = np.concatenate([motion.twist[:3] - (1.0 - self.allowed) * against * direction, motion.twist[3:]])
+        return f"{100 * self.allowed:.0f} % of the advance against {size:.0f} N"
 
     def __call__(self, motion: Motion) -> StageRecord:
         before = motion.twist
-        against = (np.abs(motion.force) > self.soft) & (motion.force * before[:3] < 0)
+        slowed = self._slowed(motion)
+        against = (np.abs(motion.force) > self.soft) & (motion.force * motion.twist[:3] < 0)
         axes = "".join(axis for axis, pressing in zip("xyz", against.tolist(), strict=True) if pressing)
         if axes:
-            motion.twist = np.concatenate([np.where(against, 0.0, before[:3]), before[3:]])
-        return record(self.name, before, motion.twist, f"pressing beyond the soft limit on {axes}")
+            motion.twist = np.concatenate([np.where(against, 0.0, motion.twist[:3]), before[3:]])
+        return record(self.name, before, motion.twist, f"pressing beyond the soft limit on {axes}" if axes else slowed)
 
     def violates(self, fx: float, fy: float, fz: float) -> bool:
         hard = self.hard

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from apprentice_core.cell import CellSpec
 from apprentice_core.config import CellConfig, Limits, RobotProfile, TaskConfig, tightest
 from apprentice_core.errors import ConfigError
-from apprentice_core.spaces import ActionSpace, ArraySpec, cartesian_displacement, cartesian_velocity_gripper
+from apprentice_core.spaces import ActionSpace, ArraySpec, cartesian_displacement, cartesian_velocity_gripper, tool_velocity
 from apprentice_core.streams import camera_stream, connection_stream, proprio_streams
 
 DISPLACEMENT = 0.01
@@ -23,6 +23,8 @@ def policy_action_space(limits: Limits, task: TaskConfig) -> ActionSpace:
     """The task's space; full scale is what the caps allow, so that a policy's 1.0 is not cut."""
     if task.action == "cartesian_displacement":
         return cartesian_displacement(limits.displacement or DISPLACEMENT)
+    if task.action == "tool_velocity":
+        return tool_velocity(limits.linear_velocity or 0.1, limits.angular_velocity or 0.5)
     return cartesian_velocity_gripper(limits.linear_velocity or 0.1, limits.angular_velocity or 0.5)
 
 

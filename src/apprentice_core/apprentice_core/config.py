@@ -46,6 +46,9 @@ class Limits(Strict):
     joint_velocity: tuple[float, ...] | None = Field(None, description="rad/s per joint")
     joint_acceleration: tuple[float, ...] | None = Field(None, description="rad/s^2 per joint; what velocity control needs")
     joint_margin: float | None = Field(None, ge=0, description="kept from each joint's position limits, rad")
+    force_slow: float | None = Field(
+        None, gt=0, description="from here to force_soft the advance against the force is slowed down to nothing, N; None: not slowed"
+    )
     force_soft: float | None = Field(None, gt=0, description="stop advancing along the violating axis, N")
     force_hard: float | None = Field(None, gt=0, description="abandon the motion and retreat, N")
     sensor_timeout: float | None = Field(None, gt=0, description="older joint or wrench data means hold, s")
@@ -185,8 +188,9 @@ class TaskConfig(Strict):
     scene: str
     rule: str = Field("", description="which reward, success and expert (core's tasks); empty: the scene's own")
     horizon: int = Field(200, ge=1, description="control steps; 200 is the paper's")
-    action: Literal["cartesian_velocity_gripper", "cartesian_displacement"] = Field(
-        "cartesian_velocity_gripper", description="space of the policy: spec 000 section 2.4, or spec 001c section 1.1 (orientation held)"
+    action: Literal["cartesian_velocity_gripper", "cartesian_displacement", "tool_velocity"] = Field(
+        "cartesian_velocity_gripper",
+        description="space of the policy: spec 000 section 2.4, spec 001c section 1.1 (orientation held), or spec 000 section 2.14",
     )
     cameras: tuple[str, ...] = Field(description="what the agent sees")
     record_cameras: tuple[str, ...] = Field((), description="further cameras to record")

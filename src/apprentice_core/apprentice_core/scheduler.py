@@ -27,6 +27,8 @@ class Scheduler(Protocol):
     def state(self) -> dict[str, Any]: ...
 
 
+MAX_TURN = 1.0
+"""rad of a start's rotation about an axis; more is refused (ours)"""
 MAX_GOALS, MAX_GOAL = 8, 1024
 """arrays of a goal, and numbers in one; more is refused (ours)"""
 
@@ -64,6 +66,28 @@ def start_of(metadata: Mapping[str, Any]) -> np.ndarray | None:
     if tool.shape != (3,) or not np.isfinite(tool).all():
         raise ValueError("start.tool must be a list of 3 finite numbers")
     return tool
+
+
+def start_turn_of(metadata: Mapping[str, Any]) -> np.ndarray:
+    """metadata["start"]["turn"], the tool's rotation vector from the home orientation when the episode begins: float64 [3] rad, base axes,
+    zeros where not given. ValueError says what is wrong with it."""
+    start = metadata.get("start")
+    given = start.get("turn") if isinstance(start, Mapping) else None
+    if given is None:
+        return np.zeros(3)
+    try:
+        turn = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        turn = np.zeros(0)
+    if turn.shape != (3,) or not (np.abs(turn) <= MAX_TURN).all():
+        raise ValueError(f"start.turn must be a list of 3 numbers of at most {MAX_TURN} rad")
+    return turn
+
+
+def start_pose_of(metadata: Mapping[str, Any]) -> np.ndarray | None:
+    """Both as one: float64 [6], position and rotation vector; None where no start is given."""
+    tool = start_of(metadata)
+    return None if tool is None else np.concatenate([tool, start_turn_of(metadata)])
 
 
 class SingleTask:

@@ -123,6 +123,12 @@ def cartesian_displacement(step: float = 0.01) -> ActionSpace:
     return ActionSpace("cartesian_displacement", tuple(ActionDimension(f"d{a}", -step, step, "m") for a in "xyz"))
 
 
+def tool_velocity(linear: float = 0.1, angular: float = 0.5) -> ActionSpace:
+    """Spec 000 section 2.14: six velocities of the tool along and about its own (the wrist's) axes, m/s and rad/s, no gripper."""
+    axes = [ActionDimension(f"v{a}", -linear, linear, "m/s") for a in "xyz"]
+    return ActionSpace("tool_velocity", (*axes, *(ActionDimension(f"w{a}", -angular, angular, "rad/s") for a in "xyz")), "tool")
+
+
 def joint_velocity_gripper(joints: Sequence[str], speed: float = 0.6) -> ActionSpace:
     """Joint velocities in rad/s, joint order as given, and a binary gripper; used by resets."""
     axes = [ActionDimension(j, -speed, speed, "rad/s") for j in joints]

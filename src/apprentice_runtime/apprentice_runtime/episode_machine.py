@@ -15,7 +15,7 @@ import numpy as np
 
 from apprentice_core.cell import OPERATOR_NEEDED, ResetMode
 from apprentice_core.episode import EpisodeContext, EpisodeKind, EpisodeOutcome, new_episode_id
-from apprentice_core.scheduler import Scheduler, SingleTask, goal_of, start_of
+from apprentice_core.scheduler import Scheduler, SingleTask, goal_of, start_of, start_turn_of
 from apprentice_runtime.arrival import failed_reset
 from apprentice_runtime.episode_run import EpisodeRun, RunEnd, RunOutput, RunRules
 from apprentice_runtime.tick import EventData
@@ -171,6 +171,7 @@ class EpisodeMachine:
         try:
             goal_of(goal.metadata)
             start_of(goal.metadata)
+            start_turn_of(goal.metadata)
         except ValueError as error:
             return f"metadata: {error}"
         return ""

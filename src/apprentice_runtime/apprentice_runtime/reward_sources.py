@@ -7,8 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
+from apprentice_control.boundary import make_boundary
 from apprentice_core.cell import CellSpec
-from apprentice_core.config import load_robot, load_task
+from apprentice_core.cell_factory import effective_limits
+from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.reward import RewardSource
 from apprentice_core.rewards import DenseReward, ElectricalReward, GoalImageReward, load_goal_image
@@ -20,7 +22,7 @@ MODELS = {
     "classifier": ("apprentice_learning.rewards.classifier_reward", "ClassifierReward"),
 }
 """learned sources; torch takes seconds and 200 MB, so a node of any other source does without"""
-REWARD_SOURCES = ("scripted", "electrical", "dense", "goal_image", *MODELS)
+REWARD_SOURCES = ("scripted", "boundary", "electrical", "dense", "goal_image", *MODELS)
 
 
 def make_reward_source(settings: Mapping[str, Any], robot: str) -> RewardSource:
@@ -31,6 +33,9 @@ def make_reward_source(settings: Mapping[str, Any], robot: str) -> RewardSource:
             raise ApprenticeError(f"parameter bundle: the source {kind} needs the folder of a reward bundle")
         module, name = MODELS[kind]
         return cast(RewardSource, getattr(import_module(module), name)(settings["bundle"]))
+    if kind == "boundary":
+        profile, cell = load_robot(robot), load_cell(settings["cell"])
+        return make_boundary(profile, effective_limits(profile, cell, load_task(settings["task"])))
     if kind == "electrical":
         return ElectricalReward()
     if kind == "dense":

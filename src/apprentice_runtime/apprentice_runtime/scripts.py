@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from apprentice_control.base import CONTROLLERS, ControllerSource, make_controller
-from apprentice_control.scripted import ClothExpert, LiftExpert, PickPlaceExpert, RandomWatcher, StackExpert
+from apprentice_control.scripted import ClothExpert, LiftExpert, PickPlaceExpert, PlugExpert, RandomWatcher, StackExpert
 from apprentice_core.cell import ActionSource, CellSpec
 from apprentice_core.cell_factory import effective_limits
 from apprentice_core.config import CellConfig, RobotProfile, TaskConfig
@@ -15,7 +15,7 @@ COLLECTOR = "collector"
 """the centre line with every fifth action drawn at random (spec 001c section 4.2, C1)"""
 NOISY = 0.2
 """paper"""
-SCRIPTS = ("lift_expert", "pick_place_expert", "stack_expert", "cloth_expert", "random_watcher", *CONTROLLERS, COLLECTOR)
+SCRIPTS = ("lift_expert", "pick_place_expert", "stack_expert", "cloth_expert", "plug_expert", "random_watcher", *CONTROLLERS, COLLECTOR)
 
 
 def make_script(
@@ -31,6 +31,8 @@ def make_script(
         return _controller(script, spec, profile, name, seed)
     if not task.target:
         raise ConfigError(task.name, "target", f"{script} needs a target object")
+    if script == "plug_expert":
+        return PlugExpert(profile, space, period, noise=noise, correlation=noise_correlation, seed=seed, name=name)
     if script == "lift_expert":
         return LiftExpert(profile, task.target, period, space, noise, noise_correlation, failures, seed, name=name)
     if script == "cloth_expert":

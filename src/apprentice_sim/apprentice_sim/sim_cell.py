@@ -38,7 +38,7 @@ from apprentice_core.episode import (
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.mixing import mix
 from apprentice_core.reward import RewardBatch, RewardSource
-from apprentice_core.scheduler import SingleTask, start_of
+from apprentice_core.scheduler import SingleTask, start_pose_of
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_sim.observer import Observer
@@ -94,7 +94,7 @@ class SimCell:
         )
         space, period = self.spec.action_space, timing.control_period
         scripts: dict[str, ActionSource] = {}
-        self._holds = self.task_config.action == "cartesian_displacement"
+        self._holds = not space.dimensions[-1].binary
         if not self._holds:
             scripts["expert"] = make_expert(self.profile, self.task_config, space, period, seed=seed)
             scripts["random_watcher"] = RandomWatcher(self.profile, period, space, seed)
@@ -156,8 +156,8 @@ class SimCell:
     def reset(self, request: ResetRequest = FULL_RESET, start: Sequence[float] | np.ndarray | None = None) -> ResetResult:
         """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries.
 
-        Where the gripper holds something, ToolReset withdraws it and the tool goes to `start` [3] m, by default the scene's own; a reset
-        of the scene puts it into the hand anew, one of the robot alone checks the grip.
+        Where the gripper holds something, ToolReset withdraws it and the tool goes to `start` ([3] m, or [6] with a turn), by default the
+        scene's own; a reset of the scene puts it into the hand anew, one of the robot alone checks the grip.
         """
         begun = time.perf_counter()
         if request.mode == "operator":
@@ -201,8 +201,8 @@ class SimCell:
 
     def _drive_home(self, joints: Sequence[float]) -> str:
         """'' once the arm is there, else why it is not."""
-        tool = self._placing.kinematics.forward(np.array(joints)).position.tolist()
-        request = EpisodeRequest(self.task_config.name, self._home.name, ResetRequest("none"), metadata={"start": {"tool": tool}})
+        metadata = {"start": self._placing.start(joints)}
+        request = EpisodeRequest(self.task_config.name, self._home.name, ResetRequest("none"), metadata=metadata)
         context = self._context("reset", self._home.name, request, RESET_STEPS, None)
         if self.sink is not None and self.record_resets:
             self._begin(RESET_STEPS)
@@ -299,7 +299,7 @@ class SimCell:
         seed = request.reset.seed
         if seed is None and not request.reset.initial_state:
             seed = int(self._rng.integers(2**31))
-        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed), start_of(request.metadata))
+        result = self.reset(ResetRequest(request.reset.mode, request.reset.initial_state, seed), start_pose_of(request.metadata))
         if not result.ok:
             return EpisodeRef("", "", 0, False, False, True, f"reset_failed: {result.reason}")
         steps = request.steps or self.task_config.horizon

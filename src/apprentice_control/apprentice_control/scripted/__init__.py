@@ -6,6 +6,7 @@ from apprentice_control.scripted.cloth_expert import ClothExpert
 from apprentice_control.scripted.home_reset import HomeReset
 from apprentice_control.scripted.lift_expert import LiftExpert
 from apprentice_control.scripted.pick_place_expert import PickPlaceExpert
+from apprentice_control.scripted.plug_expert import PlugExpert
 from apprentice_control.scripted.random_watcher import RandomWatcher
 from apprentice_control.scripted.stack_expert import StackExpert
 from apprentice_control.scripted.tool_reset import GripCheck, ToolReset
@@ -15,7 +16,8 @@ from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionSpace
 
 __all__ = [
-    "ClothExpert", "GripCheck", "HomeReset", "LiftExpert", "PickPlaceExpert", "RandomWatcher", "StackExpert", "ToolReset", "make_expert",
+    "ClothExpert", "GripCheck", "HomeReset", "LiftExpert", "PickPlaceExpert", "PlugExpert", "RandomWatcher", "StackExpert", "ToolReset",
+    "make_expert",
 ]
 
 
@@ -34,4 +36,6 @@ def make_expert(
     if kind == "pick_place":
         place = (task.success["x"], task.success["y"])
         return PickPlaceExpert(profile, task.target, place, period, space, noise, noise_correlation, failures, seed, name=name)
+    if kind == "insertion" and space.name == "tool_velocity":
+        return PlugExpert(profile, space, period, noise=noise, correlation=noise_correlation, seed=seed, name=name)
     raise ConfigError(task.name, "rule" if task.rule else "scene", f"no expert for {kind!r}")

@@ -8,8 +8,8 @@ from apprentice_control.kinematics import Kinematics
 from apprentice_core.cell import OPERATOR_NEEDED, SourceAction
 from apprentice_core.config import RobotProfile
 from apprentice_core.episode import EpisodeContext, Segment
-from apprentice_core.rotations import quaternion_to_matrix, rotation_vector
-from apprentice_core.scheduler import start_of
+from apprentice_core.rotations import matrix_from_rotation_vector, quaternion_to_matrix, rotation_vector
+from apprentice_core.scheduler import start_of, start_turn_of
 from apprentice_core.spaces import Observation, cartesian_velocity_gripper
 
 STUCK, RISE = 5, 5e-4
@@ -19,7 +19,8 @@ WIGGLE = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
 
 class ToolReset:
     """ActionSource in tool velocity, the gripper left as it is. It asks to end at `metadata["start"]["tool"]` (the home pose where there
-    is none), in the home orientation and still, or gives up: then `failure` says why, and the answer carries it as its fault.
+    is none), in the home orientation turned by `metadata["start"]["turn"]`, and still, or gives up: then `failure` says why, and the answer
+    carries it as its fault.
 
     The force gate below it bounds the pull. `speed` m/s in free space, `pull` m/s while withdrawing, `wiggle` m/s sideways when stuck,
     `patience` periods for the withdrawal, `tolerance` m of the start (all ours).
@@ -37,7 +38,8 @@ class ToolReset:
         self.action_space = cartesian_velocity_gripper()
         self._scale = self.action_space.to_si(np.ones(self.action_space.size))[:6]
         home = kinematics.forward(np.array(profile.home))
-        self._home, self._upright = home.position, home.rotation
+        self._home, self._home_rotation = home.position, home.rotation
+        self._wanted = home.rotation
         self.failure = ""
         self.start = self._home
         self._begin()
@@ -50,13 +52,14 @@ class ToolReset:
         self._begin()
         self.failure = ""
         try:
-            given = start_of(context.metadata)
+            given, turn = start_of(context.metadata), start_turn_of(context.metadata)
         except ValueError as error:
-            self.failure, given = str(error), None
+            self.failure, given, turn = str(error), None, np.zeros(3)
+        self._wanted = matrix_from_rotation_vector(turn) @ self._home_rotation
         self.start = self._home if given is None else given
 
     def at_start(self, observation: Observation) -> bool:
-        """In place, upright and still."""
+        """In place, in the start's orientation, and still."""
         tool = observation["tool/pose"].astype(np.float64)
         near = float(np.abs(tool[:3] - self.start).max()) < self.tolerance
         still = float(np.abs(observation["joints/velocity"]).max()) < 0.02
@@ -98,8 +101,8 @@ class ToolReset:
         return np.array([self.wiggle * x, self.wiggle * y, up])
 
     def _turn(self, tool: np.ndarray) -> np.ndarray:
-        """Rotation vector [3] from here to upright, rad."""
-        return rotation_vector(self._upright @ quaternion_to_matrix(tool[3:]).T)
+        """Rotation vector [3] from here to the start's orientation, rad."""
+        return rotation_vector(self._wanted @ quaternion_to_matrix(tool[3:]).T)
 
     def observe(self, observation: Observation, executed: np.ndarray) -> None:
         """Someone else drove: withdraw again first."""

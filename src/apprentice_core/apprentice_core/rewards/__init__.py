@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from apprentice_core.rewards.boundary import BoundaryReward
 from apprentice_core.rewards.dense import DenseReward
 from apprentice_core.rewards.electrical import ElectricalReward
 from apprentice_core.rewards.goal_image import GoalImage, GoalImageReward, capture_goal_image, load_goal_image
 
-__all__ = ["DenseReward", "ElectricalReward", "GoalImage", "GoalImageReward", "capture_goal_image", "load_goal_image"]
+__all__ = ["BoundaryReward", "DenseReward", "ElectricalReward", "GoalImage", "GoalImageReward", "capture_goal_image", "load_goal_image"]

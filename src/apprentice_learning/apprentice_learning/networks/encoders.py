@@ -166,8 +166,33 @@ class Gray32Encoder(nn.Module):
         return features.float()
 
 
-CAMERA_ENCODERS: dict[str, type[FullEncoder] | type[TinyEncoder] | type[Gray32Encoder]] = {
-    "full": FullEncoder, "tiny": TinyEncoder, "gray32": Gray32Encoder,
+class Conv3Encoder(nn.Module):
+    """Preset `conv3`: the small network of interactive insertion (spec 000 sections 2.14 and 8), whose two dense layers are the head's.
+
+    Convolutions 32 8x8/4, 64 4x4/2, 64 3x3/1 on colour frames. uint8 [B, H, W, 3] -> [B, 64 h w]: 3136 for 84 x 84.
+    """
+
+    bfloat16 = False
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        h, w = (((n - 8) // 4 + 1 - 4) // 2 + 1 - 2 for n in (height, width))
+        if min(h, w) < 1:
+            raise ConfigError("network", "encoder", f"conv3 reads frames of at least 36 x 36, not {height} x {width}")
+        self.size = 64 * h * w
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 32, 8, stride=4), nn.ReLU(), nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(),
+            nn.Flatten(),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16 and native_bfloat16(image.device)):
+            features = self.body(to_input(image))
+        return features.float()
+
+
+CAMERA_ENCODERS: dict[str, type[FullEncoder] | type[TinyEncoder] | type[Gray32Encoder] | type[Conv3Encoder]] = {
+    "full": FullEncoder, "tiny": TinyEncoder, "gray32": Gray32Encoder, "conv3": Conv3Encoder,
 }
 
 

@@ -29,9 +29,10 @@ class NetworkConfig(Strict):
     proprio: tuple[str, ...] = Field(
         (), description="vector arrays that the policy reads, or slices of them: tool/pose[0:3]; goal/<name>: of the segment's goal"
     )
-    encoder: Literal["tiny", "full", "gray32", "split"] = Field(
+    encoder: Literal["tiny", "full", "gray32", "conv3", "split"] = Field(
         "full",
         description="full: ours after spec 000 section 8; tiny: ours, <= 10 MFLOP; gray32: released code (spec 001c section 3.4); "
+        "conv3: ours after spec 000 section 2.14; "
         "split: latents of spec 001c section 4.3",
     )
     split: SplitConfig | None = Field(None, description="of the encoder `split`, and of no other")

@@ -7,7 +7,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from apprentice_learning.data.columns import TRACKED
 from apprentice_learning.networks.vector_input import GOAL
 from apprentice_learning.online.config import OnlineConfig
 from apprentice_learning.online.journal import Entry, Journal
-from apprentice_learning.online.replay import EpisodeRefused, ReplayBuffer, ReplaySampler
+from apprentice_learning.online.replay import EpisodeRefused, ReplayBuffer, ReplaySampler, RewardModel
 from apprentice_learning.run_state import (
     Means,
     Metrics,
@@ -53,16 +53,17 @@ class OnlineTrainer:
     works and put back afterwards, so a cell in the same process does not disturb it.
 
     `specs`: observation arrays and `goal/<name>` arrays. `prior`: a journal of demonstrations or earlier data, read once. `base_hash`: of
-    the base controller; None takes the first episode's.
+    the base controller; None takes the first episode's. With a `reward_model` all rewards are the model's, those of the prior data too, and
+    `use_reward` changes it between two updates.
     """
 
     def __init__(
         self, config: OnlineConfig, specs: Sequence[ArraySpec], space: ActionSpace, journal: Journal, folder: Path,
-        prior: Journal | None = None, base_hash: str | None = None, control_period: float = 0.1,
+        prior: Journal | None = None, base_hash: str | None = None, control_period: float = 0.1, reward_model: RewardModel | None = None,
     ):
         torch.set_num_threads(config.threads)
         self.config, self.space, self.journal, self.folder, self.device = config, space, journal, folder, make_device(config)
-        self.control_period = control_period
+        self.control_period, self.reward_model = control_period, reward_model
         self._random = torch.get_rng_state()
         with self._own_random_state():
             torch.manual_seed(config.seed)
@@ -94,8 +95,14 @@ class OnlineTrainer:
         c = self.config
         return ReplayBuffer(
             self._names, capacity, c.reward, c.action, reduction=c.network.image_reduction, reward_scale=c.reward_scale,
-            reward_shift=c.reward_shift, base_hash=base_hash,
+            reward_shift=c.reward_shift, base_hash=base_hash, model=self.reward_model,
         )
+
+    def use_reward(self, model: RewardModel) -> int:
+        """From the next update on every reward, of old data as of new, is this model's (spec 000 line 86); how many were recomputed."""
+        rows = sum(buffer.rescore(model) for buffer in (self.replay, self.prior) if buffer is not None)
+        self.reward_model = model
+        return rows
 
     def _load_prior(self, until: int | None) -> None:
         """Reads the prior data up to a position (None: all there is)."""
@@ -128,16 +135,16 @@ class OnlineTrainer:
             "config_hash": self.config.hash, "sampler": self.sampler.state, "position": self.position, "episodes": self.episodes,
             "steps": self.steps, "transitions": self.transitions, "updates": self.updates, "refused": self.refused, "due": self._due,
             "fitted": self._fitted, "seen": self._seen, "pending": self._pending, "base_hash": self.replay.base_hash,
-            "prior_position": self._prior_position,
+            "prior_position": self._prior_position, "reward_model": self.replay.model_id,
         }
         with self._own_random_state():
             return save_checkpoint(
                 self.folder / "checkpoints", self.position, state_tensors(self.learner, self.device), facts, self.config.keep_checkpoints
             )
 
-    def resume(self) -> bool:
+    def resume(self, load_reward: Callable[[str], RewardModel] | None = None) -> bool:
         """Goes on from the newest checkpoint; False when there is none. ApprenticeError when it is of another config or base controller,
-        or when the journal's past is another."""
+        or when the journal's past is another. `load_reward` gives the reward model of an id: the checkpoint's is used again."""
         found = checkpoints(self.folder / "checkpoints")
         if not found:
             return False
@@ -147,6 +154,8 @@ class OnlineTrainer:
         mine, theirs = self.replay.base_hash, facts["base_hash"]
         if None not in (mine, theirs) and mine != theirs:
             raise ApprenticeError(f"{found[-1]}: base_hash: its residuals belong to base controller {theirs}, this run has {mine}")
+        if load_reward is not None and facts.get("reward_model", "") not in ("", self.replay.model_id):
+            self.use_reward(load_reward(facts["reward_model"]))
         with self._own_random_state():
             restore_state(tensors, self.learner, self.device)
         self.sampler.state = facts["sampler"]
@@ -263,7 +272,7 @@ class OnlineTrainer:
             self._pending = None
 
     def _told(self, episode: Episode) -> dict[str, float]:
-        reward = episode.rewards[self.config.reward]
+        reward = episode.rewards[self.config.reward] if self.reward_model is None else self.replay.newest_rewards()
         u = np.clip(episode.actions["residual"] + episode.actions["noise"], -1, 1)
         action = u if self.config.action == "residual" else episode.actions["executed"]
         success = episode.outcome.success
@@ -291,7 +300,7 @@ class OnlineTrainer:
             config=c.model_dump(mode="json") | {"acting": self.acting},
             lineage={
                 "journal": self.position, "episodes": self.episodes, "env_steps": self.steps, "updates": self.updates, "seed": c.seed,
-                "reward": c.reward, "base_hash": self.replay.base_hash or "",
+                "reward": c.reward, "reward_model": self.replay.model_id, "base_hash": self.replay.base_hash or "",
             },
         )
         for old in checkpoints(folder.parent)[: -c.keep_bundles]:
@@ -316,12 +325,15 @@ class OnlineTrainer:
         finally:
             self.close()
 
-    def follow(self, poll: float = 0.5, progress: ProgressCallback | None = None) -> TrainResult:
+    def follow(
+        self, poll: float = 0.5, progress: ProgressCallback | None = None, between: Callable[[], None] = lambda: None
+    ) -> TrainResult:
         """The trainer as a process of its own: exports its first bundle, then looks every `poll` seconds for commits and exports after
-        each look that found some, until `config.steps` or `stop`."""
+        each look that found some, until `config.steps` or `stop`. `between` is called before each look."""
         with self.running():
             bundle = self.export()
             while not self.finished and not self.stopped:
+                between()
                 if self.advance():
                     bundle = self.export()
                     if progress:

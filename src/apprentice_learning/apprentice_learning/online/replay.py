@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,19 @@ MIXED_TOLERANCE = 1e-5
 FIRST_ROWS = 4096
 
 
+class RewardModel(Protocol):
+    """What a replay may take its rewards from instead of the recorded ones: SketchReward."""
+
+    model_id: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+    def predict(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """name -> [N, ...] gives [N, members]."""
+        ...
+
+
 class EpisodeRefused(ApprenticeError):
     """An episode that must not be learned from: not finite, without the reward, or driven by somebody else throughout."""
 
@@ -35,11 +49,14 @@ class ReplayBuffer:
     limits too. Steps without the reward are left out.
 
     All episodes must have been driven on top of one base controller: `base_hash`, or the first episode's where it is None (A4).
+
+    With a `model` the reward of a step is what the model says of its observation (spec 000 section 2.8), whatever was recorded; `rescore`
+    puts another model's in the place of all of them, so that every row is always the same model's (checklist line 86).
     """
 
     def __init__(
         self, names: Sequence[str], capacity: int, reward: str, action: ActionKind = "residual", *, reduction: int = 1,
-        reward_scale: float = 1.0, reward_shift: float = 0.0, base_hash: str | None = None,
+        reward_scale: float = 1.0, reward_shift: float = 0.0, base_hash: str | None = None, model: RewardModel | None = None,
     ):
         self.names, self.capacity, self.reward_name, self.action_kind, self.reduction = tuple(names), capacity, reward, action, reduction
         self.reward_scale, self.reward_shift, self.base_hash = reward_scale, reward_shift, base_hash
@@ -48,6 +65,34 @@ class ReplayBuffer:
         """rows at which a transition begins"""
         self._valid = np.zeros(0, dtype=bool)
         self._head = 0
+        self._spans: deque[np.ndarray] = deque()
+        self.model: RewardModel | None = None
+        if model is not None:
+            self.rescore(model)
+
+    def rescore(self, model: RewardModel) -> int:
+        """Recomputes the reward of every row by `model`, an episode at a time, so that the numbers do not depend on when it is done;
+        returns how many rows there are. ApprenticeError when the model reads what the replay does not keep as recorded."""
+        if self.reduction != 1 or not set(model.inputs) <= set(self.names):
+            kept = f"{', '.join(self.names)}{' reduced' if self.reduction != 1 else ''}"
+            raise ApprenticeError(f"reward model {model.model_id} reads {', '.join(model.inputs)}; the replay keeps {kept}")
+        self.model = model
+        for rows in self._spans:
+            self.columns["reward"][rows[:-1]] = self._modelled({n: self.columns[n][rows[:-1]] for n in model.inputs})
+        return sum(len(rows) - 1 for rows in self._spans)
+
+    @property
+    def model_id(self) -> str:
+        return "" if self.model is None else self.model.model_id
+
+    def newest_rewards(self) -> np.ndarray:
+        """Of the episode that was added last, [T]."""
+        return self.columns["reward"][self._spans[-1][:-1]]
+
+    def _modelled(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        assert self.model is not None
+        value = self.model.predict(observation).mean(axis=1)
+        return (value * self.reward_scale + self.reward_shift).astype(np.float32)
 
     def __len__(self) -> int:
         """Transitions to draw from."""
@@ -69,8 +114,19 @@ class ReplayBuffer:
         self._valid[at] = False
         self._valid[at[:-1]] = keep
         self._head = (self._head + n) % self.capacity
+        self._forget(at)
+        self._spans.append(at)
         self.starts = np.flatnonzero(self._valid)
         return int(keep.sum())
+
+    def _forget(self, written: np.ndarray) -> None:
+        """Shortens the oldest episodes by the rows that a new one has taken."""
+        while self._spans:
+            left = self._spans[0][~np.isin(self._spans[0], written)]
+            if len(left) > 1:
+                self._spans[0] = left
+                return
+            self._spans.popleft()
 
     def _check_base(self, episode: Episode) -> None:
         if self.action_kind != "residual":
@@ -95,10 +151,13 @@ class ReplayBuffer:
                 out[name] = np.stack([box_reduce(v, self.reduction) for v in values]) if reduce else values
         except KeyError as error:
             raise EpisodeRefused(f"{where}: lacks {error.args[0]}") from error
-        if self.reward_name not in episode.rewards:
-            raise EpisodeRefused(f"{where}: no reward {self.reward_name!r}; it has {', '.join(sorted(episode.rewards)) or 'none'}")
         action, driven = self._actions(episode)
-        reward = episode.rewards[self.reward_name] * self.reward_scale + self.reward_shift
+        if self.model is not None:
+            reward = self._modelled({n: out[n][:t] for n in self.model.inputs})
+        elif self.reward_name in episode.rewards:
+            reward = episode.rewards[self.reward_name] * self.reward_scale + self.reward_shift
+        else:
+            raise EpisodeRefused(f"{where}: no reward {self.reward_name!r}; it has {', '.join(sorted(episode.rewards)) or 'none'}")
         keep = driven & ~np.isnan(reward)
         out |= {"action": action, "reward": np.where(keep, reward, 0.0).astype(np.float32)}
         out["discount"] = episode.discount if episode.outcome.terminated else np.ones(t, np.float32)
@@ -168,7 +227,9 @@ class ReplaySampler:
         self._buffers: dict[str, np.ndarray] = {}
 
     def sample(self) -> Batch:
-        """ApprenticeError when there is nothing to draw from."""
+        """ApprenticeError when there is nothing to draw from, or when its rewards would be two models'."""
+        if len({buffer.model_id for buffer, _ in self.parts}) > 1:
+            raise ApprenticeError("replay: the prior data have another reward model's rewards")
         picks = []
         for buffer, n in self.parts:
             if not len(buffer):

@@ -13,7 +13,7 @@ from apprentice_core.paths import config_path
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.rewards.sketch_loss import SketchLossConfig
 
-PRESETS: dict[str, dict[str, Any]] = {"full": {"encoder": "full"}, "small": {"encoder": "tiny"}}
+PRESETS: dict[str, dict[str, Any]] = {"full": {"encoder": "full"}, "small": {"encoder": "tiny"}, "conv3": {"encoder": "conv3"}}
 """which camera encoder; all else is the same"""
 
 
@@ -22,7 +22,9 @@ class RewardTrainConfig(Strict):
 
     name: str = "sketch"
     task: str
-    preset: Literal["full", "small"] = Field("full", description="full: spec 000 section 8's ResNet; small: ours, for a CPU")
+    preset: Literal["full", "small", "conv3"] = Field(
+        "full", description="full: spec 000 section 8's ResNet; small: ours, for a CPU; conv3: of interactive insertion (section 2.14)"
+    )
     cameras: tuple[str, ...] = Field((), description="ours (spec 000 section 8): the same as the agent's")
     proprio: tuple[str, ...] = Field((), description="ours: the same as the agent's")
     hidden: tuple[int, ...] = Field((256, 256), description="ours: layers between features and sigmoid")

@@ -16,6 +16,7 @@ from torch import Tensor
 from apprentice_core.errors import ApprenticeError
 from apprentice_learning.algorithms.learner import adam, pack, unpack
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from apprentice_learning.rewards.bundles import read_reward
 from apprentice_learning.rewards.config import RewardTrainConfig
 from apprentice_learning.rewards.metrics import Counts
 from apprentice_learning.rewards.reward_network import RewardNetwork
@@ -147,6 +148,15 @@ class RewardTrainer:
         return save_checkpoint(
             self.folder / "checkpoints", self.step, tensors | {RNG: torch.get_rng_state()}, facts, self.config.keep_checkpoints
         )
+
+    def initialise(self, bundle: Path) -> None:
+        """Starts from this member's weights in a reward bundle; ApprenticeError when its network is another."""
+        _, members, model_id = read_reward(bundle)
+        try:
+            self.network.load_state_dict(members[self.member].state_dict())
+        except (RuntimeError, IndexError) as error:
+            raise ApprenticeError(f"reward model {model_id} is of another network: {' '.join(str(error).split())[:200]}") from error
+        self.best_weights = self._weights()
 
     def resume(self) -> bool:
         """Goes on from the newest checkpoint; False when there is none, ApprenticeError when it is of another config or other sketches."""

@@ -46,12 +46,13 @@ def best_device() -> str:
 
 def train_reward(
     config: RewardTrainConfig, data: Path | str, out: Path | str, *, resume: bool = False, revision: int | None = None, where: str = "",
-    device: str = "cpu", progress: Progress = lambda what, done, total, metrics: None,
+    device: str = "cpu", progress: Progress = lambda what, done, total, metrics: None, initial: Path | None = None,
 ) -> RewardTrainResult:
     """Learns `config.task`'s reward from the sketches at `revision` (None: the present one) in the data folder.
 
     `out` takes checkpoints and metrics of each member and run.json, which pins the revision: the same call with `resume` goes on with
-    these very sketches. The bundle goes to models/reward/<task>/<id> in the data folder. ApprenticeError when nothing is sketched.
+    these very sketches. `initial`: a bundle of the same networks to start from, where one model is fitted again and again. The bundle goes
+    to models/reward/<task>/<id> in the data folder. ApprenticeError when nothing is sketched.
     """
     folder = Path(out)
     facts = _pinned(folder) if resume else None
@@ -74,8 +75,8 @@ def train_reward(
     for member in range(config.members):
         trainer = RewardTrainer(config, sketched, folder / f"member_{member}", member, device)
         held = len({c.episode_id for c in trainer.sampler.validation})
-        if resume:
-            trainer.resume()
+        if not (resume and trainer.resume()) and initial is not None:
+            trainer.initialise(initial)
         result.members.append(trainer.run(partial(progress, f"reward model {member + 1} of {config.members}")))
         if result.members[-1].stopped:
             result.stopped = True

@@ -16,6 +16,7 @@ from apprentice_workflows.cli import (
     doctor,
     evaluate,
     insertion,
+    insertion_interactive,
     launch,
     replay,
     reproduce,
@@ -43,6 +44,7 @@ PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("demo")(demo.demo)
 app.command("wheel")(wheel.wheel)
 app.command("insertion")(insertion.insertion)
+app.command("insertion-interactive")(insertion_interactive.insertion_interactive)
 app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)

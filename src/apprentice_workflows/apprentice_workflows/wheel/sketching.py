@@ -9,6 +9,7 @@ import numpy as np
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.tasks import Task, make_task
+from apprentice_store.store import Store
 from apprentice_workflows.cli.progress import bars
 from apprentice_workflows.wheel.annotator import Persona, sketch
 from apprentice_workflows.wheel.context import SCRIPTED, WheelContext
@@ -68,19 +69,20 @@ def _scripted(c: WheelContext, turn: int, studio: StudioClient, work: list[tuple
     with bars() as progress:
         shown = progress.add_task("sketches", total=len(work), note="")
         for mode, episode_id in work:
-            out.append(_scripted_one(c, task, studio, episode_id))
+            out.append(sketch_one(c.store, task, studio, c.config.sketch_task, episode_id))
             progress.update(shown, advance=1, note=mode)
     return out
 
 
-def _scripted_one(c: WheelContext, task: Task, studio: StudioClient, episode_id: str) -> SavedSketch:
-    known = studio.own_sketch(episode_id, c.config.sketch_task)
+def sketch_one(store: Store, task: Task, studio: StudioClient, name: str, episode_id: str) -> SavedSketch:
+    """The scripted annotator's sketch of an episode for the task called `name`; drawn only where there is none yet."""
+    known = studio.own_sketch(episode_id, name)
     if known is not None:
         return known
     # A person is the same person each time: the hand depends on the episode alone.
     rng = np.random.default_rng([int.from_bytes(episode_id.encode()[-8:], "big"), 7])
-    values = sketch(task, c.store.read(episode_id, ("tool/pose",)), rng, Persona(c.user))
-    return studio.save(episode_id, c.config.sketch_task, values)
+    values = sketch(task, store.read(episode_id, ("tool/pose",)), rng, Persona(studio.user))
+    return studio.save(episode_id, name, values)
 
 
 def _by_person(c: WheelContext, studio: StudioClient, work: list[tuple[str, str]]) -> list[SavedSketch]:
