@@ -17,6 +17,7 @@ from apprentice_workflows.cli import (
     evaluate,
     insertion,
     launch,
+    on_the_job,
     replay,
     reproduce,
     rewards,
@@ -42,6 +43,7 @@ PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("demo")(demo.demo)
 app.command("wheel")(wheel.wheel)
 app.command("insertion")(insertion.insertion)
+app.add_typer(on_the_job.app, name="on-the-job")
 app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
