@@ -60,7 +60,7 @@ def test_reward_split_keeps_variants_together_and_held_out_names_out_of_training
 
 
 def test_shipped_registry_holds_out_the_four_test_tasks(tmp_path):
-    assert {"dt12", "megablock_1x1", "nema_15", "europlug"} <= load_registry().forbidden
+    assert {"dt12_1", "dt12_1_b", "megablock_1x1", "nema_15", "europlug"} <= load_registry().forbidden
     path = tmp_path / "r.yaml"
     path.write_text("variants: {a: [x, y], b: [y]}")
     with pytest.raises(ConfigError, match="y in more than one group"):

@@ -160,6 +160,8 @@ def reward_accuracy(
             config = reward_config(method, seed, preset, **changes)
             trainer = RewardTrainer(config, training, device)
             trainer.train()
+            if trainer.step < config.steps:
+                raise KeyboardInterrupt
             accuracy = held_out_accuracy(trainer.network, data, tested[seed], config.camera, seed=seed)
             reports.append(RewardReport(method, seed, accuracy, *probe_domains(trainer, seed=seed)))
             if progress:

@@ -46,14 +46,19 @@ class FineTuner(ArrayTrainer):
     No argument of any method takes a true reward (C24). Online frames are never augmented (C19).
     """
 
-    def __init__(self, config: FineTuningConfig, learner: IQL, training: TrainingSet, probability: Probability):
-        """`learner`: trained offline; its encoders are frozen here (C22)."""
+    def __init__(
+        self, config: FineTuningConfig, learner: IQL, training: TrainingSet, probability: Probability, bank: FeatureBank | None = None
+    ):
+        """`learner`: trained offline; its encoders are frozen here (C22). `bank`: of another practice on the same offline run, whose
+        features are these too; ValueError when it is of other frames."""
         super().__init__(config, training, config.seed)
         self.config, self.learner, self.probability = config, learner, probability
         learner.set_phase("online")
         learner.freeze_encoders()
         self.modules = learner.modules
-        self.bank = FeatureBank(learner, training, config.camera, config.copies, config.seed)
+        if bank is not None and bank.training is not training:
+            raise ValueError("the features are of another training set")
+        self.bank = bank or FeatureBank(learner, training, config.camera, config.copies, config.seed)
         self.roles = list(self.bank.features)
         self.shares = Shares((config.online_share, 1.0 - config.online_share), config.batch)
         self.online: dict[str, np.ndarray] = {}

@@ -11,13 +11,15 @@ import numpy as np
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.statistics import Proportion
+from apprentice_learning.representations.array_trainer import ArrayTrainer
 from apprentice_learning.representations.config import Method
 from apprentice_learning.representations.dataset import TrainingSet
 from apprentice_learning.representations.evaluation import reward_config
 from apprentice_learning.representations.fine_tuning import THRESHOLD, FineTuner
 from apprentice_learning.representations.frame_models import RewardTrainer
-from apprentice_learning.representations.offline_rl import RL_PRESETS, OfflineTrainer
+from apprentice_learning.representations.offline_rl import RL_PRESETS, OfflineRLConfig, OfflineTrainer
 from apprentice_learning.rewards.self_reward_checks import ConfusionMatrix, ExploitationAlarm, first_contact_trial
+from apprentice_learning.run_state import ProgressCallback
 
 Act = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """image -> (mean action, noise on top of it)"""
@@ -26,23 +28,34 @@ ABLATION: dict[str, tuple[Method, Method]] = {"daib_daib": ("daib", "daib"), "da
 """Table 7: (method of the reward model, method of policy, Q and V)"""
 
 
+def finish(trainer: ArrayTrainer, steps: int, folder: Path | None, progress: ProgressCallback | None = None) -> None:
+    """Goes on from the folder's newest checkpoint to `steps`; KeyboardInterrupt when someone stopped it before."""
+    if folder is not None:
+        trainer.resume(folder)
+    trainer.run(steps, folder, progress=progress)
+    if trainer.step < steps:
+        raise KeyboardInterrupt
+
+
+def offline_config(preset: str, method: Method, seed: int, **changes: Any) -> OfflineRLConfig:
+    """Section 4.4 with `method` in policy, Q and V; `changes` are fields that lie over the preset. ApprenticeError for another preset."""
+    if preset not in RL_PRESETS:
+        raise ApprenticeError(f"no preset {preset!r}; known: {', '.join(RL_PRESETS)}")
+    return RL_PRESETS[preset].model_copy(update={"policy": method, "value": method, "critic": method, "seed": seed, **changes})
+
+
 def train_arm(
     arm: str, training: TrainingSet, seed: int, preset: str = "small", folder: Path | None = None, device: str = "cpu"
 ) -> tuple[RewardTrainer, OfflineTrainer]:
     """Reward model and offline policy of an arm of ABLATION, trained (C33). With a folder, checkpoints go to its `reward` and `policy`, and
     the same call goes on from them. ApprenticeError for another arm or preset."""
-    if arm not in ABLATION or preset not in RL_PRESETS:
-        raise ApprenticeError(f"no arm {arm!r} or preset {preset!r}; known: {', '.join(ABLATION)}; {', '.join(RL_PRESETS)}")
+    if arm not in ABLATION:
+        raise ApprenticeError(f"no arm {arm!r}; known: {', '.join(ABLATION)}")
     of_reward, of_policy = ABLATION[arm]
     reward = RewardTrainer(reward_config(of_reward, seed, preset), training, device)
-    if folder is not None:
-        reward.resume(folder / "reward")
-    reward.train(folder and folder / "reward")
-    heads = {"policy": of_policy, "value": of_policy, "critic": of_policy, "seed": seed}
-    policy = OfflineTrainer(RL_PRESETS[preset].model_copy(update=heads), training, device)
-    if folder is not None:
-        policy.resume(folder / "policy")
-    policy.train(folder and folder / "policy")
+    finish(reward, reward.config.steps, folder and folder / "reward")
+    policy = OfflineTrainer(offline_config(preset, of_policy, seed), training, device)
+    finish(policy, policy.config.steps, folder and folder / "policy")
     return reward, policy
 
 
@@ -68,7 +81,7 @@ RunTrial = Callable[[Act, int], Trial]
 
 @dataclass
 class OnTheJob:
-    """Offline -> online in one report (C38). `stopped`: the alarm ended it early."""
+    """Offline -> online in one report (C38). `stopped`: the alarm ended it early; `alarm_trial`: after which trial it fired, from 1."""
 
     offline: Proportion
     online: Proportion
@@ -78,12 +91,13 @@ class OnTheJob:
     stopped: bool
     first_contact: int | None
     successes: list[bool] = field(default_factory=list)
+    alarm_trial: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "offline": self.offline.as_dict(), "online": self.online.as_dict(), "confusion": self.confusion.as_dict(),
             "trials": self.trials, "transitions": self.transitions, "stopped_by_alarm": self.stopped,
-            "first_contact_trial": self.first_contact, "training_successes": self.successes,
+            "alarm_trial": self.alarm_trial, "first_contact_trial": self.first_contact, "training_successes": self.successes,
         }
 
 
@@ -95,11 +109,12 @@ def evaluate(tuner: FineTuner, run_trial: RunTrial, trials: int = 20, name: str 
 
 def fine_tune(
     tuner: FineTuner, train_trial: RunTrial, test_trial: RunTrial, trials: int = 200, test_trials: int = 20,
-    alarm: ExploitationAlarm | None = None, progress: Callable[[int, Trial, np.ndarray], None] | None = None,
+    alarm: ExploitationAlarm | None = None, progress: Callable[[int, Trial, np.ndarray], None] | None = None, stop: bool = True,
 ) -> OnTheJob:
     """Evaluation, `trials` trials of practice with their updates, evaluation again. The tuner sees frames and actions; the verified
-    truth goes to the confusion matrix, the alarm (default: ten praised failures in a row) and the report alone."""
-    alarm = alarm or ExploitationAlarm()
+    truth goes to the confusion matrix, the alarm (default: ten praised failures in a row) and the report alone. `stop` False: the alarm
+    is told and practice goes on, as in the thesis's protocol."""
+    alarm, fired = alarm or ExploitationAlarm(), None
     before = evaluate(tuner, test_trial, test_trials, "offline")
     confusion, touched, successes = ConfusionMatrix(), [], []
     for i in range(trials):
@@ -111,8 +126,10 @@ def fine_tune(
         if progress:
             progress(i, trial, p)
         if alarm.add(p, trial.success):
-            break
+            fired = i + 1 if fired is None else fired
+            if stop:
+                break
     after = evaluate(tuner, test_trial, test_trials, "online")
     return OnTheJob(
-        before, after, confusion, len(successes), len(tuner), alarm.fired, first_contact_trial(touched), successes
+        before, after, confusion, len(successes), len(tuner), alarm.fired and stop, first_contact_trial(touched), successes, fired
     )

@@ -18,6 +18,7 @@ from apprentice_workflows.cli import (
     insertion,
     insertion_interactive,
     launch,
+    on_the_job,
     replay,
     reproduce,
     rewards,
@@ -45,6 +46,7 @@ app.command("demo")(demo.demo)
 app.command("wheel")(wheel.wheel)
 app.command("insertion")(insertion.insertion)
 app.command("insertion-interactive")(insertion_interactive.insertion_interactive)
+app.add_typer(on_the_job.app, name="on-the-job")
 app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)

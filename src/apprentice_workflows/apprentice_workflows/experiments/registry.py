@@ -46,10 +46,29 @@ def _q6(preset: str, data: Path, out: Path) -> dict[str, Any]:
         return q6_ranking(out, data / f"q6-{preset}", chosen, commit(), lambda what, done, total, metrics: shown(what, done, total, ""))
 
 
+def _on_the_job(name: str) -> Callable[[str, Path, Path], dict[str, Any]]:
+    def run(preset: str, data: Path, out: Path) -> dict[str, Any]:
+        from apprentice_workflows.cli.progress import stages
+        from apprentice_workflows.on_the_job.collection import collect
+        from apprentice_workflows.on_the_job.models import Job
+        from apprentice_workflows.on_the_job.online import job_online
+        from apprentice_workflows.on_the_job.rewards import job_rewards
+        from apprentice_workflows.on_the_job.settings import settings as job_settings
+
+        with stages() as tell:
+            job = Job(data / "on_the_job" / preset, job_settings(preset), tell)
+            collect(job.episodes, job.s, tell)
+            return job_rewards(job, out) if name == "job_rewards" else job_online(job, out)
+
+    return run
+
+
 def experiments() -> dict[str, Experiment]:
     """All that are known, by name."""
     from apprentice_workflows.experiments import wheel_claims as w
     from apprentice_workflows.experiments.q6_ranking import CLAIM as Q6
+    from apprentice_workflows.on_the_job.online import CLAIM as ONLINE
+    from apprentice_workflows.on_the_job.rewards import CLAIM as REWARDS
 
     def ablation(name: str) -> Callable[[WheelContext, ExperimentSettings, Path], dict[str, Any]]:
         return lambda c, s, out: w.ablation_claim(name, c, s, out)
@@ -58,6 +77,8 @@ def experiments() -> dict[str, Experiment]:
     found.append(Experiment("q4_turns", "Q4: success rises turn by turn", _on_wheel("lift_green", w.turns_claim),
                             ("paper", "small", "lowdim", "tiny")))
     found.append(Experiment("q6_ranking", Q6, _q6, ("paper", "small", "tiny")))
+    for name, text in (("job_rewards", REWARDS), ("job_online", ONLINE)):
+        found.append(Experiment(name, text, _on_the_job(name), ("full", "small", "tiny")))
     found.append(Experiment("lift_green", "the full method's success on lift_green", _on_wheel("lift_green", w.success_claim)))
     stack = _on_wheel("stack_green_on_red", w.success_claim)
     found.append(Experiment("stack_green_on_red", "the full method's success on stack_green_on_red", stack, ("paper", "small", "lowdim")))
