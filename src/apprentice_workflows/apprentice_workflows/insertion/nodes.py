@@ -74,8 +74,7 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
     goes on: what was recorded is what was learned from."""
     folder.mkdir(parents=True, exist_ok=True)
     arguments = launch_arguments(rig, method, seed, folder)
-    step = full_step(rig)
-    base_hash = make_controller(method.base, load_robot(load_cell(CELL).robot), step).version_hash
+    base_hash = NodeRun.base_hash_of(rig, method)
     with (
         Store(folder / "episodes") as store,
         CellProcess(arguments, folder / "cell.log", "insertion.launch.xml") as process,
@@ -94,22 +93,25 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
     }
 
 
-def full_step(rig: Rig) -> float:
-    """Metres that an action of 1 means."""
-    cell = load_cell(CELL)
-    robot = load_robot(cell.robot)
-    return float(policy_action_space(effective_limits(robot, cell, rig.task), rig.task).dimensions[0].high)
-
-
 class NodeRun:
-    """The actor's side: one episode after another, what it came to in curve.jsonl, and who had to help in interventions.jsonl."""
+    """The actor's side: one episode after another, what it came to in curve.jsonl, and when a person had to help in interventions.jsonl.
+    `steps` an episode, 0: the task's horizon."""
 
-    def __init__(self, rig: Rig, method: Method, seed: int, folder: Path, base_hash: str, cell: Cell, store: Store):
+    def __init__(self, rig: Rig, method: Method, seed: int, folder: Path, base_hash: str, cell: Cell, store: Store, steps: int = 0):
         self.rig, self.method, self.seed, self.folder, self.base_hash = rig, method, seed, folder, base_hash
+        self.length = steps
         self.cell, self.store = cell, store
         rows = store.episodes(TRAINING)
         self.steps, self.wins, self.failed = sum(r.steps for r in rows), [bool(r.success) for r in rows], 0
         self._loaded: Path | None = None
+
+    @staticmethod
+    def base_hash_of(rig: Rig, method: Method) -> str:
+        """Of the base controller as the node makes it from the same configs."""
+        cell = load_cell(CELL)
+        robot = load_robot(cell.robot)
+        space = policy_action_space(effective_limits(robot, cell, rig.task), rig.task)
+        return make_controller(method.base, robot, float(space.dimensions[0].high)).version_hash
 
     def solved(self, row: int) -> bool:
         return len(self.wins) >= row and all(self.wins[-row:])
@@ -125,7 +127,7 @@ class NodeRun:
         }
         start = ResetRequest(seed=start_seed(self.seed, len(self.wins) + self.failed))
         ref = self.cell.run(EpisodeRequest(
-            self.rig.task.name, f"{self.method.base}+{RESIDUAL}", start, metadata=metadata, tags=(TRAIN,)
+            self.rig.task.name, f"{self.method.base}+{RESIDUAL}", start, steps=self.length, metadata=metadata, tags=(TRAIN,)
         ))
         if not ref.episode_id:
             self.failed += 1
