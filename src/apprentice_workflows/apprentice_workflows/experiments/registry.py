@@ -88,6 +88,7 @@ def experiments() -> dict[str, Experiment]:
 
 
 def _residual() -> list[Experiment]:
+    from apprentice_workflows.experiments import insertion_table as t
     from apprentice_workflows.experiments.residual import claims as r
 
     runs = {
@@ -98,7 +99,8 @@ def _residual() -> list[Experiment]:
         "residual_real_style": (r.real_style, "A-c2: blocks straight or at 20 degrees"),
         "residual_sim_to_real": (r.sim_to_real, "A-c7: from one simulation into another"),
     }
-    return [Experiment(name, claim, run, tuple(r.PRESETS)) for name, (run, claim) in runs.items()]
+    found = [Experiment(name, claim, run, tuple(r.PRESETS)) for name, (run, claim) in runs.items()]
+    return [*found, Experiment("insertion_table", "B-c1 to B-c10: thirteen methods, three connectors", t.insertion_table, tuple(t.PRESETS))]
 
 
 def experiment(name: str) -> Experiment:
