@@ -29,7 +29,8 @@ def read_curve(store: Store, window: int) -> dict[str, Any]:
     rows = {r.episode_id: r for r in store.episodes(LEARNED_FROM, hidden=True)}
     demos = {r.episode_id for r in store.episodes(DEMOS, hidden=True)}
     saved = np.sort([x.revision for x in sketches(store.catalogue, TASK).sketches])
-    hours, out = 0.0, []
+    hours = 0.0
+    out: list[dict[str, Any]] = []
     for commit in commits_after(store.catalogue, 0, store.store_id, LEARNED_FROM):
         row = rows[commit.episode_id]
         hours += row.steps * period / HOUR
@@ -71,6 +72,6 @@ def _figure(curve: dict[str, Any]) -> Any:
     count.step(hours, [r["sketches"] for r in rows], where="post", color="tab:orange", label="sketches")
     count.set(ylabel="sketches", ylim=(0, None))
     lines = [*axes.get_legend_handles_labels()[0], *count.get_legend_handles_labels()[0]]
-    axes.legend(lines, [line.get_label() for line in lines], loc="upper left", fontsize=8)
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper left", fontsize=8)
     axes.set_title("Interactive insertion", loc="left")
     return figure

@@ -70,9 +70,9 @@ def learn_policy(run: RunFolder, store: Store, stop: threading.Event) -> None:
     cell, task = load_cell(CELL), load_task(TASK)
     spec = make_cell_spec(load_robot(cell.robot), cell, task, task.cameras)
     trainer = make_trainer(store, run.out, spec, run.settings, run.seed)
-    threading.Thread(target=lambda: (stop.wait(), trainer.stop()), daemon=True).start()
-    with suppress(KeyboardInterrupt):
-        trainer.follow(POLL, between=lambda: take_newest_reward(trainer, store))
+    if stop.is_set():
+        return
+    trainer.follow(POLL, between=lambda: take_newest_reward(trainer, store))
 
 
 def learn_reward(run: RunFolder, store: Store, stop: threading.Event) -> None:
