@@ -26,12 +26,14 @@ def read_curve(store: Store, window: int) -> dict[str, Any]:
     """`rows`, one for each own episode in order of commit: simulated hours so far (demonstrations included, resets not), success, running
     success rate over `window`, sketches so far, bundle that drove; and what they come to."""
     period = load_cell(CELL).timing.control_period
+    # Commits first: an actor may add one meanwhile, and every commit has to find its row.
+    commits = commits_after(store.catalogue, 0, store.store_id, LEARNED_FROM)
     rows = {r.episode_id: r for r in store.episodes(LEARNED_FROM, hidden=True)}
     demos = {r.episode_id for r in store.episodes(DEMOS, hidden=True)}
     saved = np.sort([x.revision for x in sketches(store.catalogue, TASK).sketches])
     hours = 0.0
     out: list[dict[str, Any]] = []
-    for commit in commits_after(store.catalogue, 0, store.store_id, LEARNED_FROM):
+    for commit in commits:
         row = rows[commit.episode_id]
         hours += row.steps * period / HOUR
         if commit.episode_id in demos:
