@@ -111,6 +111,8 @@ def test_a_finished_run_goes_on_when_it_is_made_longer_and_refuses_other_setting
         RunFolder.begin(run.out, "tiny", 0, run.settings.model_copy(update={"batch": 5}))
     with pytest.raises(ApprenticeError, match="take turns"):
         run_interactive(run, quiet, in_turn=True, annotator="user_1")
+    with run.held(), pytest.raises(ApprenticeError, match="at work"):
+        run_interactive(run, quiet, in_turn=True)
     (run.out.parent / "other").mkdir(exist_ok=True)
     (run.out.parent / "other" / "run.json").write_text("{")
     with pytest.raises(ApprenticeError, match="no run of interactive insertion"):

@@ -51,7 +51,7 @@ def run_interactive(
     if in_turn and annotator != SCRIPTED:
         raise ApprenticeError("a person cannot sketch in a run whose parts take turns; leave --in-turn out")
     s, began = run.settings, time.monotonic()
-    with Store(run.data) as store:
+    with run.held(), Store(run.data) as store:
         store.repair()
         try:
             demonstrate(store, s, run.seed, tell)
