@@ -33,6 +33,7 @@ from apprentice_workflows.insertion.interactive.rig import (
 )
 from apprentice_workflows.insertion.interactive.run_folder import RunFolder
 from apprentice_workflows.insertion.interactive.settings import InteractiveSettings
+from apprentice_workflows.repairing import repair_what_is_torn
 from apprentice_workflows.wheel.context import SCRIPTED
 from apprentice_workflows.wheel.studio_client import StudioClient, local_studio
 
@@ -52,7 +53,7 @@ def run_interactive(
         raise ApprenticeError("a person cannot sketch in a run whose parts take turns; leave --in-turn out")
     s, began = run.settings, time.monotonic()
     with run.held(), Store(run.data) as store:
-        store.repair()
+        repair_what_is_torn(store)
         try:
             demonstrate(store, s, run.seed, tell)
             with local_studio(store) as url:
