@@ -24,7 +24,7 @@ HOUR = 3600.0
 
 def read_curve(store: Store, window: int) -> dict[str, Any]:
     """`rows`, one for each own episode in order of commit: simulated hours so far (demonstrations included, resets not), success, running
-    success rate over `window`, sketches so far, bundle that drove; and what they come to."""
+    success rate over `window`, sketches so far, bundle that drove; and what they come to. `evaluation` is the last evaluated policy's."""
     period = load_cell(CELL).timing.control_period
     # Commits first: an actor may add one meanwhile, and every commit has to find its row.
     commits = commits_after(store.catalogue, 0, store.store_id, LEARNED_FROM)
@@ -45,7 +45,8 @@ def read_curve(store: Store, window: int) -> dict[str, Any]:
             "sketches": int(np.searchsorted(saved, commit.revision)), "bundle": row.bundle_id,
         })
     good = [r for r in out if r["episode"] >= window and r["rate"] >= PAPER]
-    judged = [bool(r.success) for r in store.episodes(f"tag = '{EVALUATE}'")]
+    evaluated = sorted(store.episodes(f"tag = '{EVALUATE}'"), key=lambda r: r.started)
+    judged = [bool(r.success) for r in evaluated if r.bundle_id == evaluated[-1].bundle_id]
     low, high = wilson(sum(judged), len(judged)) if judged else (0.0, 1.0)
     return {
         "task": TASK, "window": window, "demonstrations": len(demos), "sketches": len(saved), "episodes": len(out),
