@@ -326,7 +326,7 @@ class OnlineTrainer:
             self.close()
 
     def follow(
-        self, poll: float = 0.5, progress: ProgressCallback | None = None, between: Callable[[], None] = lambda: None
+        self, poll: float = 0.5, progress: ProgressCallback | None = None, between: Callable[[], Any] = lambda: None
     ) -> TrainResult:
         """The trainer as a process of its own: exports its first bundle, then looks every `poll` seconds for commits and exports after
         each look that found some, until `config.steps` or `stop`. `between` is called before each look."""

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from apprentice_store.store import Store
+from apprentice_workflows.repairing import repair_what_is_torn
 from apprentice_workflows.wheel.config import Numbers, WheelConfig, load_wheel
 from apprentice_workflows.wheel.rig import Rig
 from apprentice_workflows.wheel.state import WheelState
@@ -56,11 +57,10 @@ class WheelContext:
         return context
 
     def _repair(self) -> None:
-        """Takes in what an interruption has left. Only where there is something: a repair reads every bag."""
-        known = {r.episode_id for r in self.store.episodes(hidden=True)}
-        if not any(self.store.folder.glob("*.open")) and all(bag.name in known for bag in self.store.bags()):
+        """Takes in what an interruption has left."""
+        report = repair_what_is_torn(self.store)
+        if report is None:
             return
-        report = self.store.repair()
         if report.recovered:
             self.console.print(f"recovered {len(report.recovered)} episode(s) that an interruption had cut off")
         for finding in report.hopeless:

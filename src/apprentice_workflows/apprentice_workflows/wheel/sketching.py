@@ -79,9 +79,11 @@ def sketch_one(store: Store, task: Task, studio: StudioClient, name: str, episod
     known = studio.own_sketch(episode_id, name)
     if known is not None:
         return known
-    # A person is the same person each time: the hand depends on the episode alone.
-    rng = np.random.default_rng([int.from_bytes(episode_id.encode()[-8:], "big"), 7])
-    values = sketch(task, store.read(episode_id, ("tool/pose",)), rng, Persona(studio.user))
+    episode = store.read(episode_id, ("tool/pose",))
+    # A person is the same person each time: the hand depends on the episode alone, and on its seed rather than on when it was recorded.
+    seed = episode.meta["seed"]
+    rng = np.random.default_rng([int.from_bytes(episode_id.encode()[-8:], "big") if seed is None else abs(seed), 7])
+    values = sketch(task, episode, rng, Persona(studio.user))
     return studio.save(episode_id, name, values)
 
 

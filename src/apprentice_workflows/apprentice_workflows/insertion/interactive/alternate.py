@@ -30,11 +30,11 @@ def alternate(store: Store, out: Path, s: InteractiveSettings, seed: int, annota
     """One own episode, its updates, the sketches that are due, a refit when there are enough; until `is_over`. KeyboardInterrupt on Ctrl-C,
     after a checkpoint."""
     rewards = RewardLearner(store, out, s, seed, tell)
+    if is_over(read_curve(store, s.window), s):
+        return
     annotator.round()
     if rewards.due:
         rewards.refit()
-    if is_over(read_curve(store, s.window), s):
-        return
     cell = open_cell(store, seed)
     try:
         trainer = make_trainer(store, out, cell.spec, s, seed)

@@ -24,13 +24,16 @@ HOUR = 3600.0
 
 def read_curve(store: Store, window: int) -> dict[str, Any]:
     """`rows`, one for each own episode in order of commit: simulated hours so far (demonstrations included, resets not), success, running
-    success rate over `window`, sketches so far, bundle that drove; and what they come to."""
+    success rate over `window`, sketches so far, bundle that drove; and what they come to. `evaluation` is the last evaluated policy's."""
     period = load_cell(CELL).timing.control_period
+    # Commits first: an actor may add one meanwhile, and every commit has to find its row.
+    commits = commits_after(store.catalogue, 0, store.store_id, LEARNED_FROM)
     rows = {r.episode_id: r for r in store.episodes(LEARNED_FROM, hidden=True)}
     demos = {r.episode_id for r in store.episodes(DEMOS, hidden=True)}
     saved = np.sort([x.revision for x in sketches(store.catalogue, TASK).sketches])
-    hours, out = 0.0, []
-    for commit in commits_after(store.catalogue, 0, store.store_id, LEARNED_FROM):
+    hours = 0.0
+    out: list[dict[str, Any]] = []
+    for commit in commits:
         row = rows[commit.episode_id]
         hours += row.steps * period / HOUR
         if commit.episode_id in demos:
@@ -42,7 +45,8 @@ def read_curve(store: Store, window: int) -> dict[str, Any]:
             "sketches": int(np.searchsorted(saved, commit.revision)), "bundle": row.bundle_id,
         })
     good = [r for r in out if r["episode"] >= window and r["rate"] >= PAPER]
-    judged = [bool(r.success) for r in store.episodes(f"tag = '{EVALUATE}'")]
+    evaluated = sorted(store.episodes(f"tag = '{EVALUATE}'"), key=lambda r: r.started)
+    judged = [bool(r.success) for r in evaluated if r.bundle_id == evaluated[-1].bundle_id]
     low, high = wilson(sum(judged), len(judged)) if judged else (0.0, 1.0)
     return {
         "task": TASK, "window": window, "demonstrations": len(demos), "sketches": len(saved), "episodes": len(out),
@@ -71,6 +75,6 @@ def _figure(curve: dict[str, Any]) -> Any:
     count.step(hours, [r["sketches"] for r in rows], where="post", color="tab:orange", label="sketches")
     count.set(ylabel="sketches", ylim=(0, None))
     lines = [*axes.get_legend_handles_labels()[0], *count.get_legend_handles_labels()[0]]
-    axes.legend(lines, [line.get_label() for line in lines], loc="upper left", fontsize=8)
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="upper left", fontsize=8)
     axes.set_title("Interactive insertion", loc="left")
     return figure

@@ -46,18 +46,18 @@ class RewardLearner:
         return len(set(have) - set(learned)) >= self.s.refit_sketches
 
     def refit(self) -> Path:
-        """Fits and publishes a model of all sketches that there are now; KeyboardInterrupt where Ctrl-C ended it."""
+        """Fits and publishes a model of all sketches that there are now; KeyboardInterrupt where Ctrl-C ended it, after a checkpoint."""
         before = newest_model(self.store.folder)
         config = self.s.reward(self.seed + len(list_models(self.store.folder, TASK)), before is None)
-        work = self.out / "reward"
-        shutil.rmtree(work, ignore_errors=True)
+        work = self.out / "reward"  # removed once its model is published: what is there was interrupted, and goes on with its sketches
 
         def progress(what: str, done: int, total: int, metrics: dict[str, float]) -> None:
             self.tell("reward model", done, total, what)
 
-        result = train_reward(config, self.store.folder, work, progress=progress, initial=before)
+        result = train_reward(config, self.store.folder, work, progress=progress, initial=before, resume=work.exists())
         if result.stopped:
             raise KeyboardInterrupt
         if result.bundle is None:
             raise ApprenticeError("the reward learner ended without a model")
+        shutil.rmtree(work)
         return result.bundle

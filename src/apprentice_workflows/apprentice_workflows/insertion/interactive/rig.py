@@ -10,8 +10,9 @@ import numpy as np
 from apprentice_control.boundary import make_boundary
 from apprentice_core.cell import ActionSource, EpisodeRequest, ResetRequest
 from apprentice_core.cell_factory import effective_limits
-from apprentice_core.config import load_cell, load_task
+from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.reward import RewardSource
 from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_learning.online.journal import EPISODES
 from apprentice_sim.scenes import make_scene
@@ -61,9 +62,9 @@ def seed_of(run: int, kind: int, n: int) -> int:
 def open_cell(store: Store, seed: int, sources: Mapping[str, ActionSource] | None = None) -> SimCell:
     """The simulated cell, committing to `store`. Success is verified from the true poses; what is learned from is the sketch model's."""
     task, config = load_task(TASK), load_cell(CELL)
-    cell = SimCell(config, task, seed, sources=sources, rewards=[ScriptedReward(make_task(task))], sink=BagSink(store), drive_resets=False)
-    cell.rewards.append(make_boundary(cell.profile, effective_limits(cell.profile, config, task)))
-    return cell
+    profile = load_robot(config.robot)
+    rewards: list[RewardSource] = [ScriptedReward(make_task(task)), make_boundary(profile, effective_limits(profile, config, task))]
+    return SimCell(config, task, seed, sources=sources, rewards=rewards, sink=BagSink(store), drive_resets=False)
 
 
 def demonstrate(store: Store, s: InteractiveSettings, seed: int, tell: Any) -> None:

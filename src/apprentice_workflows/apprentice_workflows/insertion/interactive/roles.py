@@ -40,10 +40,15 @@ def act(run: RunFolder, store: Store, stop: threading.Event) -> None:
             if acting is None or acting.get("exploration") or len(store.episodes(OWN)) >= s.episodes:
                 stop.wait(POLL)
                 continue
-            ref = cell.run(request(s, seed_of(run.seed, TRAIN_SEED, len(store.episodes(OWN))), POLICY, TRAIN, acting))
-            failed = 0 if ref.episode_id else failed + 1
+            asked = request(s, seed_of(run.seed, TRAIN_SEED, len(store.episodes(OWN))), POLICY, TRAIN, acting)
+            try:
+                ref = cell.run(asked)
+                failed, reason = (0, "") if ref.episode_id else (failed + 1, ref.reason)
+            except BundleError as error:  # the learner, begun anew, is just writing it
+                failed, reason = failed + 1, str(error)
+                stop.wait(POLL)
             if failed >= FAILED_EPISODES:
-                raise ApprenticeError(f"{failed} episodes in a row could not be run; the last: {ref.reason}")
+                raise ApprenticeError(f"{failed} episodes in a row could not be run; the last: {reason}")
     finally:
         cell.close()
 
@@ -70,9 +75,9 @@ def learn_policy(run: RunFolder, store: Store, stop: threading.Event) -> None:
     cell, task = load_cell(CELL), load_task(TASK)
     spec = make_cell_spec(load_robot(cell.robot), cell, task, task.cameras)
     trainer = make_trainer(store, run.out, spec, run.settings, run.seed)
-    threading.Thread(target=lambda: (stop.wait(), trainer.stop()), daemon=True).start()
-    with suppress(KeyboardInterrupt):
-        trainer.follow(POLL, between=lambda: take_newest_reward(trainer, store))
+    if stop.is_set():
+        return
+    trainer.follow(POLL, between=lambda: take_newest_reward(trainer, store))
 
 
 def learn_reward(run: RunFolder, store: Store, stop: threading.Event) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
+from apprentice_core.bundle import bundle_id, read_manifest
 from apprentice_core.errors import ApprenticeError
+from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.online.practise import NewestPolicy
 from apprentice_store.store import Store
 from apprentice_workflows.children import end_child, start_child
@@ -22,7 +24,6 @@ from apprentice_workflows.insertion.interactive.curve import read_curve, write_c
 from apprentice_workflows.insertion.interactive.learner import bundles_folder
 from apprentice_workflows.insertion.interactive.reward_learner import Tell, newest_model
 from apprentice_workflows.insertion.interactive.rig import (
-    DEMOS,
     EVALUATE,
     EVALUATION_SEED,
     POLICY,
@@ -33,6 +34,7 @@ from apprentice_workflows.insertion.interactive.rig import (
 )
 from apprentice_workflows.insertion.interactive.run_folder import RunFolder
 from apprentice_workflows.insertion.interactive.settings import InteractiveSettings
+from apprentice_workflows.repairing import repair_what_is_torn
 from apprentice_workflows.wheel.context import SCRIPTED
 from apprentice_workflows.wheel.studio_client import StudioClient, local_studio
 
@@ -51,8 +53,8 @@ def run_interactive(
     if in_turn and annotator != SCRIPTED:
         raise ApprenticeError("a person cannot sketch in a run whose parts take turns; leave --in-turn out")
     s, began = run.settings, time.monotonic()
-    with Store(run.data) as store:
-        store.repair()
+    with run.held(), Store(run.data) as store:
+        repair_what_is_torn(store)
         try:
             demonstrate(store, s, run.seed, tell)
             with local_studio(store) as url:
@@ -114,10 +116,14 @@ def _children(run: RunFolder, roles: list[str], log: BinaryIO) -> Iterator[dict[
 
 
 def evaluate(store: Store, run: RunFolder, tell: Tell) -> None:
-    """Executions of the newest policy without exploration, from the same starts for every run; what is recorded is not run again."""
-    s, tag = run.settings, f"tag = '{EVALUATE}'"
-    done = len(store.episodes(tag))
-    if done >= s.evaluations or not store.episodes(DEMOS):
+    """Executions of the newest policy without exploration, from the same starts for every run; what this policy has done is not run
+    again."""
+    s, found = run.settings, checkpoints(bundles_folder(run.out))
+    if not found:
+        return
+    newest = bundle_id(read_manifest(found[-1]))
+    done = sum(r.bundle_id == newest for r in store.episodes(f"tag = '{EVALUATE}'"))
+    if done >= s.evaluations:
         return
     cell = open_cell(store, run.seed)
     try:

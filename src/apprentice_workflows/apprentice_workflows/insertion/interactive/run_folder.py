@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_store.bag_metadata import write_durably
 from apprentice_workflows.insertion.interactive.settings import InteractiveSettings
 
-FILE, STUDIO = "run.json", "studio.json"
+FILE, STUDIO, LOCK = "run.json", "studio.json", "lock"
 
 
 class _Identity(Strict):
@@ -56,6 +59,16 @@ class RunFolder:
         except (OSError, ValidationError, ValueError) as error:
             raise ApprenticeError(f"{out / FILE}: is no run of interactive insertion ({' '.join(str(error).split())[:200]})") from error
         return cls(out, found.preset, found.seed, found.settings)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """This process alone works on the run; ApprenticeError when another does."""
+        with (self.out / LOCK).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ApprenticeError(f"{self.out}: another process is at work on this run") from None
+            yield
 
     @property
     def studio_url(self) -> str:

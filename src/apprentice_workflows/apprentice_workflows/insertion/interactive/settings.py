@@ -55,7 +55,7 @@ class InteractiveSettings(Strict):
 PRESETS = {
     "paper": InteractiveSettings(),
     "small": InteractiveSettings(
-        episodes=200, updates_per_step=0.3, batch=32, prior_batch=32, noise=0.05, reward_steps=600, refit_steps=120, evaluations=20,
+        episodes=200, updates_per_step=0.3, batch=32, prior_batch=32, noise=0.05, reward_steps=300, refit_steps=100, evaluations=20,
     ),
     "tiny": InteractiveSettings(
         demonstrations=2, episodes=2, window=2, horizon=6, updates_per_step=0.1, batch=4, prior_batch=2, hidden=16, reward_steps=4,
