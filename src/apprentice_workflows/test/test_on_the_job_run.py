@@ -14,8 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_learning.representations.on_the_job import fine_tune
 from apprentice_learning.representations.preprocessing import fingerprint
 from apprentice_learning.representations.registry import HeldOutError
+from apprentice_learning.rewards.self_reward_checks import ExploitationAlarm
 from apprentice_sim.connectors import family
 from apprentice_workflows.cli.app import app
 from apprentice_workflows.experiments.comparison import apart, beats, worst
@@ -216,3 +218,17 @@ def test_rule_x15() -> None:
     assert apart(good, bad, by=0.2) == "does not hold" and apart([0.5, 0.9, 0.7], bad) == "undecided"
     assert worst([]) == "undecided" and worst(["holds", "undecided"]) == "undecided" and worst(["holds", "holds"]) == "holds"
     assert worst(["undecided", "does not hold"]) == "does not hold"
+
+
+def test_the_alarm_ends_practice_in_the_world_when_r_praises_failures(out: Path) -> None:
+    job = Job(out / "tiny", TINY, quiet)
+    tuner = job.tuner("erm", "erm", 0)
+    tuner.probability = lambda frames: np.ones(len(frames), dtype=np.float32)  # an artificial false-positive region: everywhere (C42)
+    world = ConnectorWorld("nema_15", ROBOTS[0], TINY.size)
+    report = fine_tune(
+        tuner, lambda act, i: world.practise(act, (0.015, 0.015), i), lambda act, i: world.practise(act, (0.015, 0.015), i), 5, 1,
+        ExploitationAlarm(trials=2),
+    )
+    world.close()
+    assert report.stopped and report.trials == report.alarm_trial == 2
+    assert report.confusion.false_positives == 2 * STEPS
