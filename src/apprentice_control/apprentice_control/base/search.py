@@ -40,6 +40,8 @@ class Pressing(BaseController):
     """m a step in free space (ours)"""
     compliance: float = 1e-4
     """m a step and newton lacking (ours): a contact of up to 10 kN/m settles without swinging"""
+    give: float = 0.0
+    """m that the arm gives per newton, where commands count from its measured place: there nothing but an offset presses"""
     drop: float = 0.002
     """m below first contact at which the plug counts as entered, and the search ends (ours)"""
 
@@ -71,7 +73,9 @@ class Pressing(BaseController):
         elif self._searched > 0:
             # Nothing below any more: perhaps the mouth of the socket.
             wanted = tool[:2]
-        down = -self.descent if not touching else float(np.clip(self.compliance * (up - self.force), -self.descent, self.descent))
+        down = -self.descent
+        if touching:
+            down = float(np.clip(self.compliance * (up - self.force), -self.descent, self.descent)) - self.give * self.force
         return np.append(wanted - tool[:2], down)
 
 

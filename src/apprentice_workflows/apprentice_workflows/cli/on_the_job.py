@@ -125,8 +125,7 @@ def practise(
     with _job(preset, out) as job:
         if connector not in job.registry.forbidden:
             raise ApprenticeError(f"{connector} is in the training set; held out are: {', '.join(sorted(job.registry.forbidden))}")
-        job.s = job.s.model_copy(update={"trials": trials}) if trials else job.s
-        found = run_practice(job, Cell(arm, connector, _scenario(scenario), seed), stop_on_alarm=not go_on)
+        found = run_practice(job, Cell(arm, connector, _scenario(scenario), seed), not go_on, trials)
     if as_json:
         print_json(found)
         return

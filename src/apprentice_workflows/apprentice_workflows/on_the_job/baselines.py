@@ -9,11 +9,13 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_core.spaces import Observation
 from apprentice_learning.representations.dataset import CAMERA
 from apprentice_learning.representations.frame_models import SocketLocaliser
-from apprentice_sim.connectors.floating import STEP
+from apprentice_sim.connectors.floating import STEP, STIFFNESS
 from apprentice_workflows.on_the_job.starts import Scenario
 from apprentice_workflows.on_the_job.world import SPACE
 
 BASELINES = ("localize", "straight", "random", "spiral")
+GIVE = 1.0 / STIFFNESS
+"""m per newton, of the fast world's arm"""
 ALONE = tuple(f"{n}_alone" for n in BASELINES[1:])
 """without localisation before them in scenario II either (claim C-c12)"""
 
@@ -30,7 +32,9 @@ class FromImage:
 
 def baseline(name: str, scenario: Scenario, localiser: SocketLocaliser) -> ControllerSource:
     """In scenario II what presses moves first to where the localiser says (C30). ApprenticeError for another name."""
-    pressing: dict[str, BaseController] = {"straight": StraightDown(STEP), "random": RandomSearch(STEP), "spiral": SpiralSearch(STEP)}
+    pressing: dict[str, BaseController] = {
+        "straight": StraightDown(STEP, give=GIVE), "random": RandomSearch(STEP, give=GIVE), "spiral": SpiralSearch(STEP, give=GIVE),
+    }
     look = FromImage(localiser)
     alone = name in ALONE
     plain = name.removesuffix("_alone") if alone else name

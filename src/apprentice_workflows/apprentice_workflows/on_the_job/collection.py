@@ -68,7 +68,7 @@ def collect(folder: Path, s: OnTheJobSettings, tell: Told) -> None:
             arrays = {n: np.stack([getattr(t, n) for t in found]) for n in FIELDS}
             part = path.with_name(path.name + ".part")
             with part.open("wb") as file:
-                np.savez(file, facts=np.array(json.dumps(said)), **arrays)
+                np.savez(file, facts=np.array(json.dumps(said)), **arrays)  # type: ignore[arg-type]
             part.replace(path)
         finally:
             world.close()

@@ -18,11 +18,11 @@ from apprentice_learning.rewards.self_reward_checks import ExploitationAlarm, fi
 from apprentice_workflows.on_the_job.baselines import ALONE, BASELINES, baseline
 from apprentice_workflows.on_the_job.models import Job
 from apprentice_workflows.on_the_job.starts import SCENARIOS, Scenario, trial_start
-from apprentice_workflows.on_the_job.world import ConnectorWorld
+from apprentice_workflows.on_the_job.world import ROBOTS, ConnectorWorld
 
 TEST, PRACTICE = 71, 72
 """streams of random starts that never meet"""
-ROBOT_OF = "robot_0"
+ROBOT = ROBOTS[0]
 """that practises; its held-out connectors are in no training set on either robot"""
 
 
@@ -64,7 +64,7 @@ def run_baseline(job: Job, cell: Cell) -> dict[str, Any]:
 
     def make() -> dict[str, Any]:
         source = baseline(cell.who, cell.scenario, job.localiser(cell.seed))
-        world = ConnectorWorld(cell.connector, ROBOT_OF, job.s.size)
+        world = ConnectorWorld(cell.connector, ROBOT, job.s.size)
         try:
             trials: list[Trial] = []
             for i in range(job.s.test_trials):
@@ -78,16 +78,18 @@ def run_baseline(job: Job, cell: Cell) -> dict[str, Any]:
     return _kept(job.folder / "cells" / f"{cell.name}.json", make)
 
 
-def run_practice(job: Job, cell: Cell, stop_on_alarm: bool = False) -> dict[str, Any]:
+def run_practice(job: Job, cell: Cell, stop_on_alarm: bool = False, trials: int = 0) -> dict[str, Any]:
     """Zero-shot trials, `job.s.trials` trials of practice with the robot's own reward, trials again (C38). The alarm is told in every case;
-    the thesis's protocol has none, so it ends practice only when asked to. The tuned policy's bundle lies in `policies/`."""
+    the thesis's protocol has none, so it ends practice only when asked to. The tuned policy's bundle lies in `policies/`. `trials`: instead
+    of the preset's; such a cell is kept apart."""
     if cell.who not in ABLATION:
         raise ApprenticeError(f"no arm {cell.who!r}; known: {', '.join(ABLATION)}")
-    suffix = "_alarm" if stop_on_alarm else ""
+    budget = trials or job.s.trials
+    suffix = ("_alarm" if stop_on_alarm else "") + (f"_trials{trials}" if trials else "")
 
     def make() -> dict[str, Any]:
         tuner = job.tuner(*ABLATION[cell.who], cell.seed)
-        world = ConnectorWorld(cell.connector, ROBOT_OF, job.s.size)
+        world = ConnectorWorld(cell.connector, ROBOT, job.s.size)
 
         def trial(stream: int) -> RunTrial:
             return lambda act, i: world.practise(act, *start(cell, stream, i))
@@ -95,12 +97,14 @@ def run_practice(job: Job, cell: Cell, stop_on_alarm: bool = False) -> dict[str,
         probabilities: list[float] = []
 
         def told(i: int, done: Trial, p: np.ndarray) -> None:
+            if tuner.step < tuner.config.updates_per_step * len(tuner):
+                raise KeyboardInterrupt  # Ctrl-C has ended the updates of this trial
             probabilities.append(round(float(p.max()), 4))
-            job.tell(cell.name, i + 1, job.s.trials, f"{'in' if done.success else 'not in'}, R at most {p.max():.2f}")
+            job.tell(cell.name, i + 1, budget, f"{'in' if done.success else 'not in'}, R at most {p.max():.2f}")
 
         try:
             report = fine_tune(
-                tuner, trial(PRACTICE), trial(TEST), job.s.trials, job.s.test_trials, ExploitationAlarm(), told, stop=stop_on_alarm
+                tuner, trial(PRACTICE), trial(TEST), budget, job.s.test_trials, ExploitationAlarm(), told, stop=stop_on_alarm
             )
         finally:
             world.close()
