@@ -27,7 +27,7 @@ from apprentice_workflows.insertion.settings import InsertionSettings
 INTERVENTIONS = "interventions.jsonl"
 DEMO, TRAIN, EVALUATE = "demo", "train", "evaluate"
 TRAINING = f"kind = 'episode' and tag = '{TRAIN}'"
-DEMONSTRATIONS = f"kind = 'episode' and tag = '{DEMO}' and success"
+DEMONSTRATIONS = f"kind = 'episode' and tag = '{DEMO}' and success = true"
 """resets carry the tags of their episode, and are nobody's task"""
 SEEDS = 1_000_000
 """width of the range of start seeds that a training seed has to itself; evaluation has the range before the first (ours)"""

@@ -1,0 +1,52 @@
+"""A method cell from demonstrations and training to its result, as small as it goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apprentice_core.rewards import load_goal_image
+from apprentice_store.store import Store
+from apprentice_workflows.insertion.methods import method
+from apprentice_workflows.insertion.run import RESULT, cell_folder, run_cell
+from apprentice_workflows.insertion.settings import InsertionSettings
+
+SMALL = InsertionSettings(steps=60, warmup=40, executions=1, demonstrations=1, image_batch=8, image_width=16)
+
+
+def run(out: Path, name: str) -> dict[str, Any]:
+    return run_cell(out, "usb", method(name), SMALL, 0, lambda *_: None)
+
+
+def test_demonstrations_train_and_are_judged(tmp_path: Path) -> None:
+    result = run(tmp_path, "demos_sparse")
+    folder = cell_folder(tmp_path, "usb", method("demos_sparse"), 0)
+    with Store(folder / "episodes") as store:
+        tags = [store.episodes(f"tag = '{t}'") for t in ("demo", "train", "evaluate")]
+    assert [len(t) for t in tags] == [1, 2, 2] and tags[0][0].success
+    assert result["perfect"]["trials"] == result["noisy"]["trials"] == 1 and result["env_steps"] == 100 and result["updates"] == 50
+    assert Path(result["bundle"]).is_dir() and len((folder / "curve.jsonl").read_text().splitlines()) == 2
+    before = (folder / RESULT).stat().st_mtime_ns
+    assert run(tmp_path, "demos_sparse") == json.loads((folder / RESULT).read_text()) and (folder / RESULT).stat().st_mtime_ns == before
+
+
+def test_images_are_all_that_a_visual_policy_and_its_reward_see(tmp_path: Path) -> None:
+    result = run(tmp_path, "residual_images_sac")
+    goal = load_goal_image(tmp_path / "goal_usb.png")
+    assert goal.camera == "side" and goal.gray.shape == (32, 32)
+    folder = cell_folder(tmp_path, "usb", method("residual_images_sac"), 0)
+    with Store(folder / "episodes") as store:
+        episode = store.read(store.episodes("tag = 'train'")[0].episode_id)
+    rewards = episode.rewards["goal_image/image"]
+    assert (rewards <= 0).all() and rewards.max() > rewards[0], "the picture of a plug that is nearly in is nearer to the goal's"
+    told = json.loads((Path(result["bundle"]) / "bundle.json").read_text())
+    assert [a["name"] for a in told["observation"]] == ["camera/side"]
+
+
+@pytest.mark.parametrize("name", ["p_controller"])
+def test_the_base_alone_needs_no_training(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, name)
+    assert "bundle" not in result and result["perfect"]["successes"] == 1 and max(result["perfect"]["distance_mm"]) < 2.0
