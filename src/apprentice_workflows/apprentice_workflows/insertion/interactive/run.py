@@ -21,7 +21,7 @@ from apprentice_workflows.experiments.result import commit
 from apprentice_workflows.insertion.interactive.alternate import alternate, describe, is_over
 from apprentice_workflows.insertion.interactive.annotating import Annotator
 from apprentice_workflows.insertion.interactive.curve import read_curve, write_curve
-from apprentice_workflows.insertion.interactive.learner import bundles_folder
+from apprentice_workflows.insertion.interactive.learner import bundles_folder, policy_folder
 from apprentice_workflows.insertion.interactive.reward_learner import Tell, newest_model
 from apprentice_workflows.insertion.interactive.rig import (
     EVALUATE,
@@ -38,6 +38,7 @@ from apprentice_workflows.repairing import repair_what_is_torn
 from apprentice_workflows.wheel.context import SCRIPTED
 from apprentice_workflows.wheel.studio_client import StudioClient, local_studio
 
+METRICS = "metrics.jsonl"
 LOOK = 1.0
 """s between two looks at how far the parts are (ours)"""
 
@@ -90,11 +91,19 @@ def _beside_each_other(run: RunFolder, store: Store, s: InteractiveSettings, ann
                     raise ApprenticeError(f"the {role} has ended (exit {child.returncode}); {run.out / 'roles.log'} says why")
             curve = read_curve(store, s.window)
             tell("sketches", min(curve["sketches"], s.demonstrations), s.demonstrations, "")
+            if learned := _episodes_learned_from(run):
+                tell("policy learner, demonstrations", min(learned, s.demonstrations), s.demonstrations, "")
             if curve["episodes"]:
                 tell("practice", min(curve["episodes"], s.episodes), s.episodes, describe(curve))
             if is_over(curve, s):
                 return
             time.sleep(LOOK)
+
+
+def _episodes_learned_from(run: RunFolder) -> int:
+    """The policy learner writes a line an episode."""
+    metrics = policy_folder(run.out) / METRICS
+    return metrics.read_bytes().count(b"\n") if metrics.is_file() else 0
 
 
 @contextmanager
