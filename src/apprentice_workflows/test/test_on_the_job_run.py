@@ -150,8 +150,8 @@ def test_baselines_localise_first_in_scenario_two_and_press() -> None:
     world = ConnectorWorld("square_0", ROBOTS[0], 32)
     start, found = (0.014, -0.006), {}
     for name in ("localize", "straight", "random", "spiral", "straight_alone"):
-        found[name] = world.run(baseline(name, "II", Knows(world)), start, 5)  # type: ignore[arg-type]
-    off = world.run(baseline("spiral", "I", Knows(world)), (0.003, 0.0), 5)  # type: ignore[arg-type]
+        found[name] = world.run(baseline(name, "II", lambda: Knows(world)), start, 5)  # type: ignore[arg-type]
+    off = world.run(baseline("spiral", "I", lambda: pytest.fail("nothing is localised")), (0.003, 0.0), 5)
     world.close()
     assert found["localize"].success[-1] and found["straight"].success[-1]
     for name in ("straight", "random", "spiral"):
@@ -161,7 +161,7 @@ def test_baselines_localise_first_in_scenario_two_and_press() -> None:
     assert alone.touched and alone.force[-1, 2] == pytest.approx(8.0, abs=2.5)
     assert np.ptp(off.tool[:, 0]) > 2e-3, "it searches, in scenario I from where it is"
     with pytest.raises(ApprenticeError, match="no baseline"):
-        baseline("zigzag", "I", Knows(world))  # type: ignore[arg-type]
+        baseline("zigzag", "I", lambda: Knows(world))  # type: ignore[arg-type]
 
 
 def test_held_out_connectors_are_refused_by_the_command_line(out: Path) -> None:

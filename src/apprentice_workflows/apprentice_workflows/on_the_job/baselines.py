@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from apprentice_control.base import BaseController, CentreLine, ControllerSource, Localised, RandomSearch, SpiralSearch, StraightDown
@@ -30,21 +32,21 @@ class FromImage:
         return np.asarray(observation["tool/pose"][:2], dtype=np.float64) + self.localiser.localise(observation[CAMERA])
 
 
-def baseline(name: str, scenario: Scenario, localiser: SocketLocaliser) -> ControllerSource:
-    """In scenario II what presses moves first to where the localiser says (C30). ApprenticeError for another name."""
+def baseline(name: str, scenario: Scenario, localiser: Callable[[], SocketLocaliser]) -> ControllerSource:
+    """In scenario II what presses moves first to where the localiser says (C30); where nothing is localised, `localiser` is not called.
+    ApprenticeError for another name."""
     pressing: dict[str, BaseController] = {
         "straight": StraightDown(STEP, give=GIVE), "random": RandomSearch(STEP, give=GIVE), "spiral": SpiralSearch(STEP, give=GIVE),
     }
-    look = FromImage(localiser)
     alone = name in ALONE
     plain = name.removesuffix("_alone") if alone else name
     controller: BaseController
     if plain == "localize":
-        controller = CentreLine(STEP, localise=look)
+        controller = CentreLine(STEP, localise=FromImage(localiser()))
     elif plain not in pressing:
         raise ApprenticeError(f"no baseline {name!r}; known: {', '.join((*BASELINES, *ALONE))}")
     elif scenario == "I" or alone:
         controller = pressing[plain]
     else:
-        controller = Localised(STEP, localise=look, then=pressing[plain])
+        controller = Localised(STEP, localise=FromImage(localiser()), then=pressing[plain])
     return ControllerSource(controller, SPACE, name=name)

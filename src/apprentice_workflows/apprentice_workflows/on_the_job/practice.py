@@ -63,7 +63,7 @@ def run_baseline(job: Job, cell: Cell) -> dict[str, Any]:
         raise ApprenticeError(f"no baseline {cell.who!r}; known: {', '.join((*BASELINES, *ALONE))}")
 
     def make() -> dict[str, Any]:
-        source = baseline(cell.who, cell.scenario, job.localiser(cell.seed))
+        source = baseline(cell.who, cell.scenario, lambda: job.localiser(cell.seed))
         world = ConnectorWorld(cell.connector, ROBOT, job.s.size)
         try:
             trials: list[Trial] = []
