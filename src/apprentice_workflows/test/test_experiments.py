@@ -51,7 +51,7 @@ def test_a_result_has_the_stable_keys_and_a_plot(tmp_path: Path) -> None:
 
 def test_the_registry_names_what_there_is() -> None:
     assert set(CLAIMS) <= set(experiments()) and {"q4_turns", "q6_ranking", "lift_green"} <= set(experiments())
-    assert all(set(e.presets) <= set(PRESETS) for e in experiments().values())
+    assert all(set(e.presets) <= {*PRESETS, "full"} and "small" in e.presets for e in experiments().values())
     with pytest.raises(ApprenticeError, match="no experiment 'q9'; known: q1_all_data"):
         experiment("q9")
 
