@@ -31,7 +31,7 @@ from apprentice_core.errors import SafetyError
 
 CELL, TASK = load_cell("sawyer_lift"), load_task("lift_demo")
 ROBOT = load_robot(CELL.robot)
-SPACE = policy_action_space(effective_limits(ROBOT, CELL, TASK))
+SPACE = policy_action_space(effective_limits(ROBOT, CELL, TASK), TASK)
 FORWARD = np.array([0.5, 0, 0, 0, 0, 0, 1.0], dtype=np.float32)
 
 
