@@ -17,9 +17,9 @@ HERE = Path(__file__).resolve().parent
 
 
 class Peer:
-    """Made on first use; d3rlpy pins packages that the suite must not take over. `script` is a file of benchmarks/beside."""
+    """Made on first use; d3rlpy pins packages that the suite must not take over. `size`: algorithm (iql, td3, sac) and sizes."""
 
-    def __init__(self, script: str, size: dict[str, Any]) -> None:
+    def __init__(self, size: dict[str, Any]) -> None:
         folder = Path(os.environ.get("APPRENTICE_PEERS", HERE.parent / ".apprentice" / "peers")) / "d3rlpy"
         python = folder / "bin" / "python"
         done = folder / "installed.json"
@@ -30,8 +30,8 @@ class Peer:
             done.write_text(json.dumps(PACKAGES))
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH")} | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [python, HERE / "beside" / script, json.dumps(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=environment,
+            [python, HERE / "beside" / "d3rlpy_updates.py", json.dumps(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True, env=environment,
         )
         while (line := self._line()) != "ready":
             if not line:

@@ -73,7 +73,7 @@ def run(quick: bool = False) -> BenchResult:
     def rate(update) -> float:
         return updates / seconds(lambda: [update() for _ in range(updates)])
 
-    peer = Peer("d3rlpy_iql.py", SIZE)
+    peer = Peer({**SIZE, "algorithm": "iql"})
     try:
         sides = {
             "apprentice": lambda: rate(lambda: ours.update(batch)),

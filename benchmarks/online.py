@@ -99,7 +99,7 @@ def measure(algorithm: str, quick: bool) -> dict[str, float]:
     torch.manual_seed(0)
     updates, rounds = (60, 3) if quick else (200, 9)
     update, products = make_ours(size), make_products(size)
-    peer = Peer("d3rlpy_online.py", size)
+    peer = Peer(size)
     try:
         sides: dict[str, Callable[[], float]] = {
             "apprentice": lambda: updates / seconds(lambda: [update() for _ in range(updates)]),

@@ -13,6 +13,7 @@ from apprentice_core.bundle import read_manifest
 from apprentice_core.paths import share_dir
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_store.store import Store
+from apprentice_workflows.insertion.curve import Curve
 from apprentice_workflows.insertion.methods import method
 from apprentice_workflows.insertion.nodes import NodeRun, launch_arguments, newest_bundle, trainer
 from apprentice_workflows.insertion.rig import Rig
@@ -47,7 +48,7 @@ def test_a_killed_trainer_loses_nothing_and_bundles_change_between_episodes(proc
     base_hash = NodeRun.base_hash_of(rig, chosen)
     with Store(folder / "episodes") as store:
         with trainer(rig, chosen, s, 0, folder, base_hash) as learning:
-            run = NodeRun(rig, chosen, 0, folder, base_hash, cell, store, steps=STEPS)
+            run = NodeRun(rig, chosen, 0, Curve(store, folder, 20), base_hash, cell, steps=STEPS)
             run.episode(newest_bundle(folder, learning))
             first = wait_for_steps(folder, STEPS, learning)
             os.kill(learning.pid, signal.SIGKILL)

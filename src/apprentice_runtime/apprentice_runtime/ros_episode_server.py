@@ -12,7 +12,6 @@ from rclpy.task import Future
 
 from apprentice_core.config import TaskConfig
 from apprentice_core.ros_node import ApprenticeNode
-from apprentice_core.scheduler import goal_of
 from apprentice_interfaces.action import RunEpisode
 from apprentice_runtime.episode_machine import EpisodeMachine, EpisodeResult, Goal
 from apprentice_runtime.ros_convert import read_metadata
@@ -41,7 +40,6 @@ class EpisodeServer:
     def _refusal(self, request: RunEpisode.Goal) -> str:
         try:
             goal = self._goal(request)
-            goal_of(goal.metadata)
         except (ValueError, json.JSONDecodeError) as error:
             return f"metadata: {error}"
         refusal = self._machine.refusal(goal, (self._task.name,), self._sources) or self._blocked()

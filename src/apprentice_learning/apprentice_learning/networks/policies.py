@@ -4,6 +4,7 @@ recurrent one (spec 000 section 2.9)."""
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -85,7 +86,7 @@ def squashed(mean: Tensor, log_std: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tanh(x), terms.sum(-1) - (HALF_LOG_2PI + 2.0 * math.log(2.0)) * x.shape[-1]
 
 
-class FeedForwardPolicy(nn.Module):
+class FeedForwardPolicy(nn.Module, ABC):
     """Observation -> action [B, A] in [-1, 1] that the head gives without dice. What one observation decides alone."""
 
     state_reset_period = 0
@@ -107,9 +108,9 @@ class FeedForwardPolicy(nn.Module):
         """As a recurrent policy's, without memory."""
         return self(observation), state
 
+    @abstractmethod
     def sample_noise(self, observation: Mapping[str, Tensor], z: Tensor) -> Tensor:
         """What a sample adds to the deterministic action, [B, A], for standard normal z [B, A]."""
-        raise NotImplementedError
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
         return self.head(self.encoder(observation))

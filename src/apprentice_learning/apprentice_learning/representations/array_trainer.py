@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,12 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.algorithms.learner import pack, unpack
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from apprentice_learning.representations.dataset import TrainingSet
-from apprentice_learning.run_state import Metrics, ProgressCallback, interrupt
+from apprentice_learning.run_state import LEARNER, RNG, Metrics, ProgressCallback, interrupt
 
-LEARNER, RNG = "learner.", "torch_rng"
 KEEP = 2
 
 
-class ArrayTrainer:
+class ArrayTrainer(ABC):
     """What reward model, localiser, offline RL and fine-tuning share. A subclass sets `modules` and `optimisers` and gives `update`.
 
     The random state is `generator` (rows, augmentation) and torch's global one (sampled latents, dropout); `loose` names fields of the
@@ -42,9 +42,9 @@ class ArrayTrainer:
         self.step = 0
         self._stop = False
 
+    @abstractmethod
     def update(self) -> dict[str, Tensor]:
         """One step of the optimisers; metrics."""
-        raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:
         return pack(self.modules, self.optimisers, self.step)

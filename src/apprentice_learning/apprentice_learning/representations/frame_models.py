@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -113,11 +114,13 @@ class _FrameTrainer(ArrayTrainer):
         if self.extra.classifier is not None:
             self.modules = {**self.modules, "representation": self.extra}
 
+    @abstractmethod
     def _rows(self) -> np.ndarray:
-        raise NotImplementedError
+        """Of the next batch."""
 
+    @abstractmethod
     def _task_loss(self, output: Tensor, rows: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
-        raise NotImplementedError
+        """(loss, metrics) of the network's output on these rows."""
 
     def update(self) -> dict[str, Tensor]:
         self.network.train()

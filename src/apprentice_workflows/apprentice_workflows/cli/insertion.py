@@ -9,6 +9,9 @@ import typer
 
 from apprentice_workflows.cli.output import JsonFlag, print_json
 
+OUT = Path("bags") / "experiments" / "insertion"
+"""where `reproduce insertion_table` looks too"""
+
 
 def insertion(
     connector: Annotated[str, typer.Argument(help="usb, dsub, model_e, or all.")] = "usb",
@@ -30,7 +33,7 @@ def insertion(
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Train on the processes of insertion.launch.xml, the trainer in one of its own.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where episodes, checkpoints and results go.")] = Path("bags") / "insertion",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where episodes, checkpoints and results go.")] = OUT,
     as_json: JsonFlag = False,
 ) -> None:
     """Learn to insert a connector in the simulated cell, and print the table of success rates beside the thesis's.

@@ -98,8 +98,7 @@ def write(results: Results, s: TableSettings, folder: Path, out: Path, wall_s: f
         main["verdict"], s.seeds, s.model_dump(mode="json"), sum(r["wall_s"] for found in results.values() for r in found) or wall_s,
         claims=judged, steps_to_solve={f"{c}, {m}": [r.get("steps_to_solve") for r in found] for (m, c), found in results.items()},
         interventions={f"{c}, {m}": [r.get("interventions", 0) for r in found] for (m, c), found in results.items()},
-        samples_per_s={f"{c}, {m}": [round(r["env_steps"] / r["train_wall_s"], 1) for r in found if r.get("train_wall_s")]
-                       for (m, c), found in results.items()},
+        samples_per_s={f"{c}, {m}": [r.get("samples_per_s") for r in found] for (m, c), found in results.items()},
     )
     chosen = best_residual(results)
     if chosen is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -19,18 +18,18 @@ from apprentice_core.cell import Cell, EpisodeRequest, ResetRequest
 from apprentice_core.cell_factory import effective_limits, policy_action_space
 from apprentice_core.config import load_cell, load_robot
 from apprentice_core.errors import ApprenticeError
-from apprentice_core.insertion import final_distance, saturation
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.online.practise import acting_of
 from apprentice_store.store import Store
 from apprentice_workflows.cells import CellChoice, load_policy
 from apprentice_workflows.children import end_child, start_child
 from apprentice_workflows.demo.cell_process import CellProcess, answering_cell
+from apprentice_workflows.insertion.curve import TRAIN, TRAINING, Curve
 from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import CAMERA, CELL, Rig
 from apprentice_workflows.insertion.settings import InsertionSettings
-from apprentice_workflows.insertion.training import INTERVENTIONS, TRAIN, TRAINING, Told, online_config, start_seed
+from apprentice_workflows.insertion.training import Told, online_config, start_seed
 
 FAILED_EPISODES = 5
 NAMESPACE = "cell"
@@ -81,28 +80,28 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
         answering_cell(process, CellChoice(False, rig.task.name, CELL, NAMESPACE)) as cell,
         trainer(rig, method, s, seed, folder, base_hash) as learning,
     ):
-        run = NodeRun(rig, method, seed, folder, base_hash, cell, store)
-        while run.steps < s.steps and not run.solved(s.solved):
+        run = NodeRun(rig, method, seed, Curve(store, folder, s.solved), base_hash, cell)
+        while run.curve.steps < s.steps and not run.curve.is_solved:
             process.check()
             run.episode(newest_bundle(folder, learning))
-            tell(min(run.steps, s.steps), s.steps, f"{sum(run.wins[-s.solved :])}/{len(run.wins[-s.solved :])} of the last episodes")
+            tell(min(run.curve.steps, s.steps), s.steps, run.curve.recent)
+        if not run.curve.is_solved:
+            # It ends by itself once it has learned from all of them; the cell was faster.
+            tell(s.steps, s.steps, "the trainer finishes")
+            if learning.wait():
+                raise ApprenticeError(f"the trainer has failed (exit {learning.returncode}); its log is {folder / 'trainer.log'}")
     bundle = checkpoints(folder / "bundles")[-1]
     return {
-        "bundle": str(bundle), "bundle_id": bundle_id(read_manifest(bundle)), "base_hash": base_hash, "env_steps": run.steps,
-        "episodes": len(run.wins), "interventions": run.failed, "nodes": True,
+        **run.curve.summary(), "bundle": str(bundle), "bundle_id": bundle_id(read_manifest(bundle)), "base_hash": base_hash, "nodes": True,
     }
 
 
 class NodeRun:
-    """The actor's side: one episode after another, what it came to in curve.jsonl, and when a person had to help in interventions.jsonl.
-    `steps` an episode, 0: the task's horizon."""
+    """The actor's side: one episode after another, each with the bundle that is given. `steps` an episode, 0: the task's horizon."""
 
-    def __init__(self, rig: Rig, method: Method, seed: int, folder: Path, base_hash: str, cell: Cell, store: Store, steps: int = 0):
-        self.rig, self.method, self.seed, self.folder, self.base_hash = rig, method, seed, folder, base_hash
-        self.length = steps
-        self.cell, self.store = cell, store
-        rows = store.episodes(TRAINING)
-        self.steps, self.wins, self.failed = sum(r.steps for r in rows), [bool(r.success) for r in rows], 0
+    def __init__(self, rig: Rig, method: Method, seed: int, curve: Curve, base_hash: str, cell: Cell, steps: int = 0):
+        self.rig, self.method, self.seed, self.curve, self.base_hash = rig, method, seed, curve, base_hash
+        self.cell, self.length, self.failed = cell, steps, 0
         self._loaded: Path | None = None
 
     @staticmethod
@@ -113,9 +112,6 @@ class NodeRun:
         space = policy_action_space(effective_limits(robot, cell, rig.task), rig.task)
         return make_controller(method.base, robot, float(space.dimensions[0].high)).version_hash
 
-    def solved(self, row: int) -> bool:
-        return len(self.wins) >= row and all(self.wins[-row:])
-
     def episode(self, bundle: Path) -> None:
         """ApprenticeError when episode after episode cannot be run."""
         if bundle != self._loaded:
@@ -125,27 +121,17 @@ class NodeRun:
             **Goal(self.rig.goal).metadata(), **acting_of(bundle), "base_hash": self.base_hash, "seed": self.seed,
             "connector": self.rig.connector,
         }
-        start = ResetRequest(seed=start_seed(self.seed, len(self.wins) + self.failed))
+        start = ResetRequest(seed=start_seed(self.seed, len(self.curve.rows) + self.failed))
         ref = self.cell.run(EpisodeRequest(
             self.rig.task.name, f"{self.method.base}+{RESIDUAL}", start, steps=self.length, metadata=metadata, tags=(TRAIN,)
         ))
-        if not ref.episode_id:
-            self.failed += 1
-            self._tell(INTERVENTIONS, {"env_steps": self.steps, "reason": ref.reason})
-            if self.failed >= FAILED_EPISODES:
-                raise ApprenticeError(f"{self.failed} episodes could not be run; the last: {ref.reason}")
+        if ref.episode_id:
+            self.curve.add(ref.episode_id)
             return
-        self.steps, self.wins = self.steps + ref.steps, [*self.wins, ref.success]
-        episode = self.store.read(ref.episode_id, ())
-        self._tell("curve.jsonl", {
-            "env_steps": self.steps, "success": ref.success, "distance": round(final_distance(episode), 6), "reason": ref.reason,
-            "saturated": saturation(episode.actions["residual"] + episode.actions["noise"]),
-            "bundle_id": episode.meta.get("bundle_id", ""),
-        })
-
-    def _tell(self, file: str, row: dict[str, Any]) -> None:
-        with (self.folder / file).open("a", encoding="utf-8") as out:
-            out.write(json.dumps(row) + "\n")
+        self.failed += 1
+        self.curve.intervention(ref.reason)
+        if self.failed >= FAILED_EPISODES:
+            raise ApprenticeError(f"{self.failed} episodes could not be run; the last: {ref.reason}")
 
 
 def newest_bundle(folder: Path, learning: subprocess.Popen[bytes]) -> Path:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from apprentice_core.cell import EpisodeRef, EpisodeRequest, ResetRequest
-from apprentice_core.insertion import saturation
 from apprentice_learning.online.config import OnlineConfig, load_online_config
 from apprentice_learning.online.journal import StoreJournal
 from apprentice_learning.online.loop import OnlineTrainer
@@ -19,16 +15,14 @@ from apprentice_learning.online.train import online_specs
 from apprentice_sim.sim_cell import SimCell
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
+from apprentice_workflows.insertion.curve import TRAIN, TRAINING, Curve
 from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import BASE, CAMERA, DRIVER, POLICY, REWARDS, Rig
 from apprentice_workflows.insertion.settings import InsertionSettings
 
-INTERVENTIONS = "interventions.jsonl"
-DEMO, TRAIN, EVALUATE = "demo", "train", "evaluate"
-TRAINING = f"kind = 'episode' and tag = '{TRAIN}'"
+DEMO, EVALUATE = "demo", "evaluate"
 DEMONSTRATIONS = f"kind = 'episode' and tag = '{DEMO}' and success = true"
-"""resets carry the tags of their episode, and are nobody's task"""
 SEEDS = 1_000_000
 """width of the range of start seeds that a training seed has to itself; evaluation has the range before the first (ours)"""
 Told = Callable[[int, int, str], None]
@@ -51,43 +45,6 @@ def online_config(method: Method, s: InsertionSettings, seed: int) -> OnlineConf
             "hidden": [s.image_width, s.image_width],
         }
     return OnlineConfig.model_validate(fields)
-
-
-class Curve:
-    """What each training episode came to, a line of curve.jsonl each; with it, the run knows when it has solved the task."""
-
-    def __init__(self, path: Path, cell: SimCell, solved: int):
-        self.path, self.cell, self.solved = path, cell, solved
-        self.rows: list[dict[str, Any]] = []
-
-    def resume(self, episodes: int) -> None:
-        """Keeps the lines of the episodes that the trainer has taken up."""
-        if self.path.is_file():
-            self.rows = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()][:episodes]
-        self.path.write_text("".join(json.dumps(r) + "\n" for r in self.rows), encoding="utf-8")
-
-    def add(self, ref: EpisodeRef, steps: int, actions: np.ndarray) -> None:
-        poses = self.cell.privileged()
-        error = poses["object/plug/pose"][:3] - poses["object/socket/pose"][:3]
-        row = {
-            "env_steps": steps, "success": ref.success, "distance": round(float(np.linalg.norm(error)), 6), "reason": ref.reason,
-            "saturated": saturation(actions),
-        }
-        self.rows.append(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    @property
-    def is_solved(self) -> bool:
-        last = self.rows[-self.solved :]
-        return len(last) == self.solved and all(r["success"] for r in last)
-
-    def steps_to_solve(self) -> int | None:
-        """Environment steps when the run of successes was complete (B33); None where it never was."""
-        for end in range(self.solved, len(self.rows) + 1):
-            if all(r["success"] for r in self.rows[end - self.solved : end]):
-                return int(self.rows[end - 1]["env_steps"])
-        return None
 
 
 def demonstrate(rig: Rig, method: Method, s: InsertionSettings, store: Store, seed: int) -> None:
@@ -139,8 +96,8 @@ def _practise(
         base_hash, cell.spec.timing.control_period,
     )
     trainer.resume()
-    curve = Curve(folder / "curve.jsonl", cell, s.solved)
-    curve.resume(trainer.episodes)
+    curve = Curve(store, folder, s.solved)
+    before = trainer.steps
     cell.sources[POLICY] = NewestPolicy(folder / "bundles", cell.spec.action_space, POLICY)
 
     def request(n: int, acting: dict[str, Any]) -> EpisodeRequest:
@@ -148,16 +105,11 @@ def _practise(
         return EpisodeRequest(rig.task.name, DRIVER, ResetRequest(seed=start_seed(seed, n)), metadata=metadata, tags=(TRAIN,))
 
     def after(ref: EpisodeRef) -> None:
-        if not ref.episode_id:
-            # A reset that needed a person: in simulation the next one puts the plug back, and it counts as an intervention (X13).
-            with (folder / INTERVENTIONS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"env_steps": trainer.steps, "reason": ref.reason}) + "\n")
-            tell(min(trainer.steps, config.steps), config.steps, ref.reason)
-            return
-        episode = store.read(ref.episode_id, ())
-        curve.add(ref, trainer.steps, np.clip(episode.actions["residual"] + episode.actions["noise"], -1, 1))
-        recent = curve.rows[-s.solved :]
-        tell(min(trainer.steps, config.steps), config.steps, f"{sum(r['success'] for r in recent)}/{len(recent)} of the last episodes")
+        if ref.episode_id:
+            curve.add(ref.episode_id)
+        else:
+            curve.intervention(ref.reason)
+        tell(min(curve.steps, config.steps), config.steps, curve.recent if ref.episode_id else ref.reason)
         if curve.is_solved:
             trainer.stop()
 
@@ -165,10 +117,9 @@ def _practise(
     result = trainer.result(trainer.export()) if curve.is_solved else practise(trainer, cell, request, after)
     if result.stopped and not curve.is_solved:
         raise KeyboardInterrupt
-    rows, needed = curve.rows, folder / INTERVENTIONS
+    taken = trainer.steps - before
     return {
-        "interventions": len(needed.read_text(encoding="utf-8").splitlines()) if needed.is_file() else 0,
-        "bundle": str(result.bundle), "bundle_id": result.bundle_id, "base_hash": base_hash, "env_steps": trainer.steps,
-        "updates": trainer.updates, "episodes": trainer.episodes, "steps_to_solve": curve.steps_to_solve(),
-        "train_wall_s": round(result.wall_s, 1), "saturated": float(np.mean([r["saturated"] for r in rows[-s.solved :]])),
+        **curve.summary(), "bundle": str(result.bundle), "bundle_id": result.bundle_id, "base_hash": base_hash, "updates": trainer.updates,
+        # Of this call alone: what ran before an interruption was timed by nobody.
+        "timed_steps": taken, "train_wall_s": round(result.wall_s, 1), "samples_per_s": round(taken / result.wall_s, 2) if taken else None,
     }

@@ -1,4 +1,4 @@
-"""Runs in the peer's own environment: updates of d3rlpy's TD3 or SAC on request, as d3rlpy_iql.py does for IQL.
+"""Runs in the peer's own environment: updates of d3rlpy's IQL, TD3 or SAC on request.
 
 Reads one integer a line (how many updates to run), answers with the seconds they took; ends at end of file.
 Sizes come as JSON on the command line: algorithm, batch, observation, action, hidden.
@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import torch
-from d3rlpy.algos import SACConfig, TD3Config
+from d3rlpy.algos import IQLConfig, SACConfig, TD3Config
 from d3rlpy.dataset import Transition, TransitionMiniBatch
 from d3rlpy.models.encoders import VectorEncoderFactory
 
@@ -39,8 +39,10 @@ def main() -> None:
         ]
     )
     encoder = VectorEncoderFactory(hidden_units=size["hidden"])
-    kind = {"td3": TD3Config, "sac": SACConfig}[size["algorithm"]]
-    algorithm = kind(batch_size=size["batch"], actor_encoder_factory=encoder, critic_encoder_factory=encoder).create(device=False)
+    kind = {"iql": IQLConfig, "td3": TD3Config, "sac": SACConfig}[size["algorithm"]]
+    value = {"value_encoder_factory": encoder} if size["algorithm"] == "iql" else {}
+    config = kind(batch_size=size["batch"], actor_encoder_factory=encoder, critic_encoder_factory=encoder, **value)
+    algorithm = config.create(device=False)
     algorithm.create_impl((size["observation"],), size["action"])
     print("ready", flush=True)
     for line in sys.stdin:
