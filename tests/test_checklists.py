@@ -1,0 +1,32 @@
+"""docs/checklist/ names a test for each line of a spec: the tests have to be there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMED = re.compile(r"((?:\w+/)+test_\w+\.py)::(test_\w+)")
+LINE = re.compile(r"\b([A-Z]?)(\d+)(?: to [A-Z]?(\d+))?")
+COUNTS = {"001c.md": {"A": 32, "B": 33, "C": 43, "X": 18}}
+
+
+def source(path: str) -> Path:
+    package, name = path.split("/", 1)
+    return ROOT / path if package == "tests" else ROOT / "src" / f"apprentice_{package}" / "test" / name
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_every_line_is_there_and_every_named_test_too(name: str) -> None:
+    text = (ROOT / "docs" / "checklist" / name).read_text(encoding="utf-8")
+    found: dict[str, set[int]] = {}
+    for row in re.findall(r"^\| ([A-Z]?\d[^|]*) \|", text, re.MULTILINE):
+        for letter, first, last in LINE.findall(row):
+            found.setdefault(letter, set()).update(range(int(first), int(last or first) + 1))
+    assert {k: sorted(v) for k, v in found.items()} == {k: list(range(1, n + 1)) for k, n in COUNTS[name].items()}
+    named = set(NAMED.findall(text))
+    assert named
+    missing = [f"{p}::{t}" for p, t in sorted(named) if f"def {t}(" not in (source(p).read_text() if source(p).is_file() else "")]
+    assert not missing
