@@ -104,6 +104,9 @@ def test_lstm_sequence_equals_single_steps_and_begins_at_zero():
         assert all(torch.allclose(a[t], b, atol=1e-6) for a, b in zip(before, state, strict=True))
         step, state = core.step(x[t], state)
         assert torch.allclose(step, output[t], atol=1e-6)
+    x = x.clone().requires_grad_()
+    core(x)[0][-1].sum().backward()
+    assert bool((x.grad.abs().amax((1, 2)) > 1e-6).all()), "the gradient goes back through time to the first step"
 
 
 def test_lstm_follows_its_equations():
