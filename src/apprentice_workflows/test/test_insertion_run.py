@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from apprentice_core.rewards import load_goal_image
+from apprentice_core.reward import RewardBatch
+from apprentice_core.rewards import GoalImageReward, load_goal_image
 from apprentice_store.store import Store
 from apprentice_workflows.insertion.curve import Curve
 from apprentice_workflows.insertion.methods import method
@@ -28,6 +30,9 @@ def test_demonstrations_train_and_are_judged(tmp_path: Path) -> None:
     with Store(folder / "episodes") as store:
         tags = [store.episodes(f"tag = '{t}'") for t in ("demo", "train", "evaluate")]
         told = [[store.read(r.episode_id, ()).meta["metadata"] for r in rows] for rows in tags[1:]]
+        demonstration = store.read(tags[0][0].episode_id, ("connection/connected",))
+    connected = demonstration.observations["connection/connected"][1:, 0]
+    assert demonstration.rewards["electrical/sparse"].tobytes() == connected.tobytes() and connected[-1] == 1.0
     assert [len(t) for t in tags] == [1, 2, 2] and tags[0][0].success
     assert all(t["goal"]["position"] == t["goal_true"] for t in told[0]), "trained on perfect goals"
     assert sum(t["goal"]["position"] != t["goal_true"] for t in told[1]) == 1, "judged on one of each"
@@ -46,6 +51,10 @@ def test_images_are_all_that_a_visual_policy_and_its_reward_see(tmp_path: Path) 
         episode = store.read(store.episodes("tag = 'train'")[0].episode_id)
     rewards = episode.rewards["goal_image/image"]
     assert (rewards <= 0).all() and rewards.max() > rewards[0], "the picture of a plug that is nearly in is nearer to the goal's"
+    now, after = ({"camera/side": episode.observations["camera/side"][part]} for part in (slice(None, -1), slice(1, None)))
+    counts = np.arange(len(episode)), np.full(len(episode), len(episode))
+    again = GoalImageReward(goal).compute_reward(RewardBatch(now, episode.actions["executed"], after, *counts))["image"].value
+    assert again.tobytes() == rewards.astype(np.float32).tobytes(), "the bag gives the same rewards to the bit (X8)"
     told = json.loads((Path(result["bundle"]) / "bundle.json").read_text())
     assert [a["name"] for a in told["observation"]] == ["camera/side"]
 
