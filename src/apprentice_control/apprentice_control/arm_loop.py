@@ -305,6 +305,9 @@ class ArmLoop:
             if closed != self.gripper:
                 self.gripper = closed
                 self.backend.command_gripper(closed)
+        elif self.gripper is not None and command.space.dimensions[-1].binary:
+            # A person presses a button and lets go; what the fingers go on doing is on record as -1 or 1 (spec 000 section 8).
+            plan.executed[-1] = 2.0 * self.gripper - 1.0
         self._last_space = command.space
         self.watchdog.command = self.now
         self._set("running", "")

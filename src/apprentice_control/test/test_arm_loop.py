@@ -61,11 +61,13 @@ def test_joint_velocity_moves_joints():
 
 
 def test_gripper_closes_opens_and_is_left_alone_at_zero():
-    rig, seen = Rig(), []
+    rig, seen, executed, mixed = Rig(), [], [], []
     for value in (0.0, 0.2, 0.0, -0.7, 0.0):
-        rig.act(action(gripper=value))
-        seen.append(rig.arm.closed)
+        record = rig.act(action(gripper=value))
+        seen.append(rig.arm.closed), executed.append(record.executed[6]), mixed.append(record.mixed[6])
     assert seen == [None, 1.0, 1.0, 0.0, 0.0]
+    assert executed == pytest.approx([0.0, 0.2, 1.0, -0.7, -1.0]), "where a person lets go of the button, what it left the gripper doing"
+    assert mixed == pytest.approx([0.0, 0.2, 0.0, -0.7, 0.0])
 
 
 def test_cap_then_box_then_force_in_that_order():
