@@ -28,6 +28,7 @@ from apprentice_learning.representations.frame_models import (
     write_frame_model,
 )
 from apprentice_learning.representations.losses import NO_DOMAIN, RepresentationLoss, domain_probe
+from apprentice_learning.representations.probe import probe_report
 from apprentice_learning.representations.registry import ConnectorRegistry
 from apprentice_learning.representations.split import Latent, SplitEncoder, reverse_gradient
 from apprentice_learning.rewards.classifier_reward import ClassifierReward
@@ -189,6 +190,21 @@ def test_probe_tells_noise_from_a_label():
     accuracy, chance = domain_probe(noise, domain)
     assert accuracy < chance + 0.1
     assert domain_probe(torch.cat((noise, functional.one_hot(domain).float()), 1), domain)[0] > 0.98
+
+
+def test_probe_report_tells_a_living_adversary_from_a_dead_one(data):
+    """An encoder that has pushed its latents to where no unit of the classifier fires has fooled it, and hides nothing."""
+    training = TrainingSet(data, FREE, [f"c{i}" for i in range(4)])
+    trainer = RewardTrainer(config("daib", steps=400), training)
+    alive = probe_report(trainer, 200)
+    assert alive.domains == len(training.domains) and alive.dead < 0.5 and alive.invariant > alive.chance
+    with torch.no_grad():
+        trainer.extra.classifier[0].bias.fill_(-1e4)
+        trainer.extra.classifier[3].bias.fill_(-1.0)
+    dead = probe_report(trainer, 200)
+    assert dead.dead == 1.0 and dead.adversary <= dead.chance + 0.05 and dead.invariant == alive.invariant
+    erm = probe_report(RewardTrainer(config("erm"), training), 200)
+    assert math.isnan(erm.specific) and math.isnan(erm.adversary) and erm.invariant > erm.chance
 
 
 def test_classifier_learns_and_is_deterministic(data):

@@ -50,7 +50,7 @@ class Job:
     @property
     def data(self) -> ConnectorData:
         if self._data is None:
-            self._data = read_collection(self.episodes, self.s)
+            self._data = read_collection(self.episodes, self.s, self.tell)
         return self._data
 
     @property
