@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rosbags.highlevel import AnyReader
 
 from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.cell_factory import make_cell_spec
@@ -15,9 +16,11 @@ from apprentice_learning.rewards.bundles import write_reward
 from apprentice_learning.rewards.config import RewardTrainConfig
 from apprentice_learning.rewards.relabel import relabel
 from apprentice_learning.rewards.reward_network import RewardNetwork
+from apprentice_learning.rewards.sketch_reward import SketchReward
 from apprentice_store.bag_reader import read_episode
 from apprentice_store.predictions import Predictions
 from apprentice_store.store import Store
+from apprentice_store.typestore import typestore
 
 pytestmark = pytest.mark.timeout(120)
 TASK = "lift_demo"
@@ -56,6 +59,10 @@ def test_live_rewards_are_those_of_relabelling(processes, ros, tmp_path) -> None
     assert said.shape == (13, 2) and np.abs(said[:, 0] - said[:, 1]).min() > 1e-3, "an ensemble, whose mean is the reward"
     np.testing.assert_allclose(live, said[:-1].mean(1), atol=1e-5)
     np.testing.assert_allclose(episode.rewards[f"sketch/{TASK}_spread"], said[:-1].std(1), atol=1e-5)
+    with AnyReader([Path(ref.path)], default_typestore=typestore()) as reader:
+        sent = [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages() if c.topic.endswith("reward/sketch")]
+    assert len(sent) >= 12 and {m.model_id for m in sent} == {SketchReward(path).model_id}
+    assert all(len(m.values) == len(m.probabilities) == len(m.names) for m in sent)
     assert processes.stop("sketch_reward") == 0
 
 

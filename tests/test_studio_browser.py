@@ -127,6 +127,26 @@ def test_the_picture_is_the_bags_frame_under_the_cursor(studio, window, episodes
     assert not hand.errors
 
 
+def test_the_band_goes_from_the_threshold_to_1_and_all_cameras_show_one_instant(studio, window, episodes):
+    hand = Hand(window.new_page(), studio.url, episodes[1][1])
+    assert studio.get("/api/session")["success_threshold"] == 0.85
+    box = hand.page.locator("canvas.plot").bounding_box()
+
+    def colour(value: float) -> list[int]:
+        x, y = hand.at(61.5, value)
+        get = "(c, [x, y]) => [...c.getContext('2d').getImageData(x * devicePixelRatio, y * devicePixelRatio, 1, 1).data]"
+        return hand.page.locator("canvas.plot").evaluate(get, [x - box["x"], y - box["y"]])
+
+    hand.page.wait_for_function("() => document.querySelector('canvas.plot').width > 0")
+    band, below = colour(0.93), colour(0.6)
+    assert band != below and band[1] > max(band[0], band[2]), "green"
+    assert [colour(v) for v in (0.87, 0.98)] == [band] * 2 and [colour(v) for v in (0.1, 0.83)] == [below] * 2
+    hand.page.mouse.move(*hand.at(57, 0.3))
+    shown = "[...document.querySelectorAll('.camera canvas')].map((c) => c.dataset.step)"
+    hand.page.wait_for_function(f"() => {shown}.length === 2 && {shown}.every((s) => s === '57')")
+    assert not hand.errors
+
+
 def test_a_person_sketches_more_than_300_frames_a_minute(studio, window, episodes, request, record_property):
     page, user = window.new_page(), name_of(request)
     begun = time.monotonic()

@@ -79,6 +79,27 @@ def test_random_watcher_is_seeded_and_toggles() -> None:
     assert np.abs(a).max() <= 1.0 and (np.abs(a[:, :3]).max(axis=0) == 1.0).all()
 
 
+def test_random_watcher_has_goals_all_over_the_box_and_toggles_whatever_the_arm_does() -> None:
+    robot = load_robot("sawyer")
+    watcher = RandomWatcher(robot, seed=3)
+    watcher.reset(CONTEXT)
+    box, at = robot.limits.workspace, np.array([0.6, 0.0, 0.1])
+    goals, toggled, gripper = [watcher._goal], {True: [], False: []}, -1.0
+    for _ in range(6000):
+        values = watcher.act(_observation(tuple(at)), Segment()).values
+        new = watcher._goal is not goals[-1]
+        if new:
+            goals.append(watcher._goal)
+        toggled[new].append(values[6] != gripper)
+        gripper = values[6]
+        at = at + 0.1 * SPACE.to_si(values)[:3]
+        assert (at > np.array(box.low) - 0.01).all() and (at < np.array(box.high) + 0.01).all(), "a perfect arm never leaves the box"
+    sides = np.subtract(box.high, box.low)
+    assert len(goals) > 150 and (np.ptp(goals, axis=0) > 0.9 * sides).all()
+    assert (np.array(goals) >= box.low).all() and (np.array(goals) <= box.high).all()
+    assert 0.03 < np.mean(toggled[False]) < 0.07 and np.mean(toggled[True]) < 0.15, "reaching a goal does not move the gripper"
+
+
 def test_home_reset_retracts_first_and_ends_at_home() -> None:
     robot = load_robot("sawyer")
     kinematics = Kinematics(robot)

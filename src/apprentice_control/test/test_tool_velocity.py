@@ -58,7 +58,7 @@ def test_the_effective_space_of_the_task_is_what_the_arm_accepts() -> None:
     assert (space.name, space.frame, space.size) == ("tool_velocity", "tool", 6)
     assert np.allclose(space.to_si(np.ones(6)), [0.05] * 3 + [0.3] * 3) and Rig().loop.chain.unusable(space) == ""
     assert ROBOT.control == "velocity" and (TASK.horizon, TASK.cameras, TASK.proprio) == (150, ("wrist",), ())
-    assert CELL.cameras["wrist"].record == (84, 84)
+    assert CELL.cameras["wrist"].record == (84, 84) and CELL.timing.control_period == 0.1
 
 
 def motion(force: float, down: float = -0.05) -> Motion:

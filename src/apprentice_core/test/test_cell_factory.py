@@ -1,10 +1,12 @@
 """The spec that follows from the shipped configs."""
 
+import math
+
 import pytest
 
 from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
 from apprentice_core.cell_spec import cell_spec_from_json, cell_spec_to_json
-from apprentice_core.config import load_cell, load_robot, load_task
+from apprentice_core.config import Limits, load_cell, load_robot, load_task
 from apprentice_core.errors import ConfigError
 
 
@@ -57,3 +59,20 @@ def test_task_chooses_the_action_space_and_cell_the_connection_signal() -> None:
     assert "connection/connected" in [a.name for a in insertion.observation]
     plain = make_cell_spec(load_robot("sawyer"), cell, task, ())
     assert plain.action_space.size == 7 and "connection/connected" not in [a.name for a in plain.observation]
+
+
+def test_the_lift_cell_has_the_box_the_turns_and_the_cameras_of_spec_000(configs) -> None:
+    robot, cell, task = configs
+    limits = effective_limits(robot, cell, task)
+    assert [round(h - w, 6) for w, h in zip(limits.workspace.low, limits.workspace.high, strict=True)] == [0.35, 0.35, 0.15]
+    assert [round(math.degrees(r)) for r in limits.rotation] == [30, 90, 180]
+    turned = effective_limits(robot, cell.model_copy(update={"limits": Limits(rotation=(0.1, 2.0, 3.0))}), task)
+    assert turned.rotation == (0.1, limits.rotation[1], 3.0), "each axis has a bound of its own"
+    spec = make_cell_spec(robot, cell, task, choose_cameras(cell, task, "all"))
+    shapes = {a.name: a.shape for a in spec.observation}
+    cage, wrist = [n for n in shapes if n.startswith("camera/basket")], ["camera/wrist_left", "camera/wrist_right"]
+    assert len(cage) == 3 and {shapes[n] for n in cage} == {(80, 128, 3)} and {shapes[n] for n in wrist} == {(96, 128, 3)}
+    assert shapes["camera/wrist_depth"] == (171, 224) and len([n for n in shapes if n.startswith("camera/")]) == 6
+    felt = {"joints/position", "joints/velocity", "joints/effort", "tool/pose", "tool/twist", "gripper/position", "wrist/wrench"}
+    assert felt <= set(shapes)
+    assert (spec.action_space.size, task.horizon, cell.timing.control_period) == (7, 200, 0.1)

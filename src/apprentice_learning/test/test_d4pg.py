@@ -104,6 +104,9 @@ def test_lstm_sequence_equals_single_steps_and_begins_at_zero():
         assert all(torch.allclose(a[t], b, atol=1e-6) for a, b in zip(before, state, strict=True))
         step, state = core.step(x[t], state)
         assert torch.allclose(step, output[t], atol=1e-6)
+    x = x.clone().requires_grad_()
+    core(x)[0][-1].sum().backward()
+    assert bool((x.grad.abs().amax((1, 2)) > 1e-6).all()), "the gradient goes back through time to the first step"
 
 
 def test_lstm_follows_its_equations():
@@ -134,6 +137,32 @@ def test_the_full_network_has_the_sizes_of_the_spec():
     assert made.critic.support.tolist() == list(map(float, range(101))) and made.sequence == 45
     weights = {id(p) for p in made.actor.encoder.encoders[0].parameters()} & {id(p) for p in made.actor.encoder.encoders[1].parameters()}
     assert not weights
+
+
+def test_actor_and_critic_are_wired_as_the_spec_draws_them():
+    made = learner()
+    features, action = torch.randn(4, 2, made.actor.encoder.size), torch.rand(4, 2, 2) * 2 - 1
+    assert torch.equal(made.actor.act(features), torch.tanh(made.actor.head(made.actor.core(features)[0])))
+    c = made.critic
+    joint = torch.relu(c.mix(torch.cat((c.of_features(features), c.of_action(action)), -1)))
+    assert torch.equal(c(features, action)[0], c.head(c.core(joint)[0])) and c.head.out_features == 11
+    assert torch.allclose(c.value(c.head(c.core(joint)[0])), torch.softmax(c.head(c.core(joint)[0]), -1) @ torch.linspace(0, 10, 11))
+
+
+def test_the_default_has_no_term_but_the_papers():
+    settings = load_train_config("d4pg").learner.settings
+    assert settings == D4PGConfig() and (settings.actor, settings.critic) == ("gradient", "categorical")
+    made = learner()
+    made.actor.eval()
+    made.critic.eval()
+    data = batch()
+    loss = made._losses(data)[0]
+    with torch.no_grad():  # the critic's loss is the cross-entropy to the projected target and nothing beside it
+        total, factor, m = n_step_return(data.reward, data.discount, data.valid, T, N, made.config.gamma)
+        target = made._target(data, total, factor, m)
+        logits = made.critic(made.actor.encode({n: v[:T] for n, v in data.observation.items()}), data.action[:T])[0]
+        expected = -(target * logits.log_softmax(-1)).sum(-1).mean()
+    assert torch.allclose(loss, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("critic", ["categorical", "scalar"])

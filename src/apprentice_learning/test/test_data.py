@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from apprentice_core.errors import ConfigError
+from apprentice_learning.config import load_train_config
 from apprentice_learning.data.augmentation import random_shift
 from apprentice_learning.data.columns import observation_specs
 from apprentice_learning.data.sampler import Sampler
@@ -80,6 +81,23 @@ def test_success_terminal_ends_a_truncated_success(columns, episodes):
     kept, ended = view(data), view(data, success_terminal=True)
     assert kept.discount.min() == 1.0
     assert (ended.discount == 0).sum() == sum(e.outcome.success for e in episodes)
+
+
+def test_a_safety_abort_ends_where_the_view_says_so(columns):
+    """Recorded it is truncated (spec 001c section 1.2); to the agents of spec 000 (section 8) it is terminal."""
+    from dataclasses import replace
+
+    reasons = ["force_limit", "estop", "horizon", "force_limit"]
+    infos = [replace(e, success=False, reason=r, cut=k == 3) for k, (e, r) in enumerate(zip(columns.episodes, reasons, strict=False))]
+    data = replace(
+        columns, columns={**columns.columns, "discount": np.ones_like(columns.columns["discount"])},
+        episodes=[*infos, *columns.episodes[len(infos) :]],
+    )
+    last = columns.episode_starts[1:5] - 2
+    assert view(data).discount[last].tolist() == [1, 1, 1, 1]
+    ended = view(data, abort_terminal=True).discount
+    assert ended[last].tolist() == [0, 0, 1, 1] and (ended == 0).sum() == 2
+    assert all(load_train_config(name).view.abort_terminal for name in ("d4pg", "d4pg_small", "d4pg_lowdim", "d4pg_lowdim_stack"))
 
 
 def test_action_and_reward_are_what_the_view_says(columns):

@@ -6,7 +6,7 @@ import torch
 
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ArraySpec
-from apprentice_learning.networks.encoders import LOGIT_NOISE, SpatialSoftmax, TinyEncoder, multiply_adds, to_input
+from apprentice_learning.networks.encoders import LOGIT_NOISE, ResidualBlock, SpatialSoftmax, TinyEncoder, multiply_adds, to_input
 from apprentice_learning.networks.mlp import EnsembleMLP
 from apprentice_learning.networks.normaliser import STD_FLOOR, Normaliser
 from apprentice_learning.networks.observation import NetworkConfig, ObservationEncoder
@@ -33,6 +33,33 @@ def test_logit_noise_only_in_training_and_bounded():
     assert not torch.equal(softmax(maps), torch.zeros(1, 2))
     assert torch.allclose(softmax.eval()(maps), torch.zeros(1, 2), atol=1e-6)
     assert LOGIT_NOISE == 0.1
+
+
+def test_logit_noise_fills_its_range_and_no_more():
+    """Of two pixels the expected x is tanh of half the difference of their logits, so the noise shows whole in it."""
+    torch.manual_seed(0)
+    softmax = SpatialSoftmax(1, 2)
+    seen = torch.cat([softmax(torch.zeros(1, 400, 1, 2))[0, :400] for _ in range(5)]).detach().atanh()
+    assert 0.09 < seen.abs().max() <= 0.1 + 1e-6 and seen.mean().abs() < 0.005
+    assert seen.std() == pytest.approx(0.1 / 6**0.5, rel=0.05)  # half the difference of two uniform numbers
+
+
+def test_proprioception_goes_through_linear_layernorm_tanh():
+    torch.manual_seed(0)
+    encoder = ObservationEncoder(AGENT, NetworkConfig(proprio=("tool/pose",))).eval()
+    linear = next(m for m in encoder.modules() if isinstance(m, torch.nn.Linear))
+    x = torch.randn(5, 7)
+    h = encoder.branch.normaliser(x) @ linear.weight.T + linear.bias
+    norm = (h - h.mean(1, keepdim=True)) / (h.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(encoder({"tool/pose": x}), norm.tanh(), atol=1e-5) and h.shape == (5, 64)
+
+
+def test_blocks_are_residual():
+    torch.manual_seed(0)
+    block, x = ResidualBlock(32, 32, 1), torch.randn(1, 32, 6, 6)
+    torch.nn.init.zeros_(block.conv2.weight)
+    assert torch.equal(block(x), x)
+    assert sum(isinstance(m, ResidualBlock) for m in ObservationEncoder(AGENT, NetworkConfig(cameras=CAMERAS)).encoders[0].modules()) == 6
 
 
 def test_temperature_sharpens():

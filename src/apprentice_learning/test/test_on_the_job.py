@@ -214,6 +214,8 @@ def test_online_frames_are_judged_by_r_at_the_next_frame_and_never_augmented(tun
         raise AssertionError("augmented")
 
     monkeypatch.setattr(offline_rl, "jitter_and_crop", forbidden)
+    with pytest.raises(AssertionError, match="augmented"):  # offline each batch is
+        OfflineTrainer(config(), training).batch()
     frames = training.data.frames[:4].copy()
     frames[1], frames[2], frames[3] = 255, 10, 200
     p = tuner.add(frames, training.data.action[:3])

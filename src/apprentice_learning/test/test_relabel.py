@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 import torch
 
+from apprentice_core.bundle import read_manifest
 from apprentice_core.errors import ApprenticeError, BundleError
+from apprentice_learning.config import TrainConfig
 from apprentice_learning.data.store_columns import StoreColumns
 from apprentice_learning.data.view import View
 from apprentice_learning.networks.observation import NetworkConfig
@@ -27,6 +29,7 @@ from apprentice_learning.rewards.delusions import DelusionFinder, sustained
 from apprentice_learning.rewards.relabel import Relabeller, relabel
 from apprentice_learning.rewards.reward_network import RewardNetwork
 from apprentice_learning.rewards.sketch_reward import SketchReward
+from apprentice_learning.train import train
 from apprentice_store import catalogue
 from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.predictions import CatalogueBusy, Predictions
@@ -279,6 +282,19 @@ def test_training_reads_predicted_rewards_by_task_and_version(bags, tmp_path, tr
     assert len(caches) == 1 and len(list(caches[0].glob("derived/*.npy"))) == 2, "one copy of the observations, a small file a model"
     with pytest.raises(ApprenticeError, match="'nobody' has not labelled"):
         view_of(data, train_config, reward_model="nobody")
+
+
+def test_an_agent_says_which_model_and_query_it_learned_from(bags, tmp_path, train_config):
+    data, _ = bags
+    bundle = model(tmp_path)
+    relabel(data, "reach", bundle)
+    relabel(data, "reach", model(tmp_path, 1))
+    fields = train_config("d4pg").model_dump()
+    fields["view"] |= {"reward": "model/reach", "reward_model": SketchReward(bundle).model_id, "sources": [{"name": "all"}]}
+    result = train(TrainConfig.model_validate(fields), data, tmp_path / "run", where="kind = 'episode' and task = 'reach'")
+    lineage = read_manifest(result.bundle).lineage
+    assert lineage["reward_model"] == SketchReward(bundle).model_id and lineage["query"] == "kind = 'episode' and task = 'reach'"
+    assert lineage["episodes"] == 2 and len(lineage["manifest"]) == 64
 
 
 def test_episodes_without_prediction_are_refused_or_left_out_and_counted(bags, tmp_path, train_config):

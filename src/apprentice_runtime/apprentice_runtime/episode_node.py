@@ -233,6 +233,9 @@ class EpisodeNode(ApprenticeNode):
             self._tell("sensor_stale", plan.step_id, f"stale or absent: {', '.join(plan.stale)}", stamp)
         if plan.step % 10 == 0:
             self._server.feedback()
+        if plan.final and not self._lockstep:
+            self.get_logger().info("{}: ticks were off their period by {:.1f} ms (p99), {:.1f} ms at most".format(
+                plan.episode_id, *(1e3 * x for x in run.jitter)))
         self._machine.advance()
 
     def _poll(self) -> None:
@@ -375,6 +378,7 @@ class EpisodeNode(ApprenticeNode):
         self.diagnose("episode", 2 if self._estop else 0, self._estop or m.current_phase or "idle", {
             "episode": run.context.episode_id if run else "", "steps": run.steps if run else 0,
             "stale_answers": run.stale_answers if run else 0, "silent_rewards": run.silent_rewards if run else 0,
+            "tick_jitter_p99": run.jitter[0] if run and not self._lockstep else 0.0,
         })
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from apprentice_core.assembler import Part
 from apprentice_core.episode import EpisodeContext, Segment
+from apprentice_core.statistics import percentile
 from apprentice_runtime.tick import EMPTY, Answer, AppliedAnswer, RewardAnswer, StepData, TickPlan
 
 OVERTAKEN_AFTER = 2.0
@@ -93,6 +94,7 @@ class EpisodeRun:
         self._ids, self._out = step_ids, out
         self._pending: list[_Pending] = []
         self._ticks = 0
+        self._sent: list[float] = []
         self._missed = 0
         self._begun = rules.lockstep
         self._silent_since: float | None = None
@@ -125,6 +127,12 @@ class EpisodeRun:
         last = self._pending[-1] if self._pending else None
         return bool(last and not last.tick.final and last.answer is None and not last.declared)
 
+    @property
+    def jitter(self) -> tuple[float, float]:
+        """Realtime: 99th percentile and largest deviation of the ticks' distances from the period, s; NaN before the second tick."""
+        off = [abs(b - a - self.rules.period) for a, b in itertools.pairwise(self._sent)]
+        return percentile(off, 99), percentile(off, 100)
+
     # what comes in
 
     def observed(self, stamp: int, parts: tuple[Part, ...], missing: tuple[bool, ...], now: float) -> TickPlan:
@@ -137,6 +145,7 @@ class EpisodeRun:
             () if final else self.sources, self.reward_sources if self._ticks else (), self.segment, parts, missing,
         )
         self._ticks += 1
+        self._sent.append(now)
         self._pending.append(_Pending(plan, now))
         self._out.tick(plan)
         if not self.rules.lockstep and self._silent_since is None and not any(missing):
@@ -159,6 +168,7 @@ class EpisodeRun:
             # A source may need several periods for its first answer (a network that warms up, a machine that is busy): the episode
             # begins with the first tick that is answered, and what went out before belongs to no step.
             self._pending.clear()
+            self._sent.clear()
             self._ticks = 0
 
     def blind(self, streams: tuple[str, ...]) -> bool:

@@ -277,6 +277,17 @@ def test_realtime_begins_with_the_first_tick_that_is_answered():
     assert [s.tick.step for s in w.out.steps] == [0, 1, 2, 3] and all(s.applied.outcome == "applied" for s in w.out.steps)
 
 
+def test_realtime_jitter_is_how_far_ticks_are_off_their_period():
+    w = RealtimeWorld(horizon=20)
+    assert all(np.isnan(w.run.jitter))
+    w.period(answers=False)
+    w.now += 1.0
+    for late in (0.0, 0.0, 0.004, -0.004, 0.03, 0.0):  # the first takes the place of the tick that nobody answered
+        w.now += late
+        w.period()
+    assert w.run.jitter == pytest.approx((0.03, 0.03), rel=0.1) and w.run.jitter[0] < w.run.jitter[1]
+
+
 def test_realtime_goes_on_after_a_stall_and_each_tick_of_it_is_a_held_step():
     w = RealtimeWorld(horizon=30)
     for k in range(31):

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.spaces import cartesian_velocity_gripper
 from apprentice_runtime.teleop_devices import open_device
 from apprentice_runtime.teleop_devices.device import DeviceState, TakeOver, shape
 from apprentice_runtime.teleop_devices.evdev_device import EV_ABS, EV_KEY, EV_REL, EV_SYN, EVENT, GAMEPAD, SPACEMOUSE, EvdevDevice
 from apprentice_runtime.teleop_devices.keyboard import KEY_HELD, open_keyboard
+from apprentice_runtime.teleop_node import to_action
 
 
 @pytest.fixture
@@ -160,6 +162,23 @@ def test_spacemouse_as_relative_deflection_runs_out():
     assert not device.poll(0.3).twist.any()
     os.close(write)
     device.close()
+
+
+def test_six_axes_of_a_spacemouse_are_six_velocities_and_its_button_is_the_gripper():
+    """The cap's right, towards the user, down; the base frame's forward, left, up (and turns about these)."""
+    space = cartesian_velocity_gripper()
+    seen = []
+    for code in range(6):
+        device, write = _device(SPACEMOUSE, dict.fromkeys(range(6), (-350, 350)))
+        _send(write, (EV_ABS, code, 350), (EV_KEY, 0x100, 1))
+        action = to_action(device.poll(0.0), space, 0.05)
+        assert action[6] == 1.0 and np.count_nonzero(action[:6]) == 1
+        seen.append((int(np.flatnonzero(action[:6])[0]), float(action[:6].sum())))
+        _send(write, (EV_KEY, 0x100, 0), (EV_KEY, 0x100, 1))
+        assert to_action(device.poll(0.1), space, 0.05)[6] == -1.0, "the second press opens"
+        os.close(write)
+        device.close()
+    assert seen == [(1, -1.0), (0, -1.0), (2, -1.0), (4, -1.0), (3, -1.0), (5, -1.0)]
 
 
 def test_an_absent_device_is_said_clearly():

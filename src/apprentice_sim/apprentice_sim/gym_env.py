@@ -15,7 +15,7 @@ from apprentice_sim.sim_cell import SimCell
 class ApprenticeEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     """Observation: the cell's named arrays. Action: float32 in [-1, 1]. Reward: `reward` names one of the task's (`sparse` or `shaped`).
 
-    Terminates on success unless `end_on_success` is False, and on a safety abort; truncates at the horizon. reset(options={
+    Terminates on success unless `end_on_success` is False; truncates on a safety abort and at the horizon. reset(options={
     "initial_state": "normal/n0"}) takes a named start. info holds `success`, `executed`, every reward, and never object poses.
     """
 

@@ -70,8 +70,9 @@ def random_observation(spec: CellSpec, rng: np.random.Generator) -> Observation:
 
 def make_episode(
     store: Store, steps: int = 5, seed: int = 0, task: str = "lift", source: str = "expert", success: bool = True, t0: float = T0,
-    metadata: dict | None = None,
+    metadata: dict | None = None, people: Sequence[int] = (),
 ) -> Made:
+    """`people`: steps at which a person (source `teleop`) intervened."""
     spec, rng = make_spec(), np.random.default_rng(seed)
     sink = BagSink(store, ROBOT)
     episode_id = new_episode_id()
@@ -86,7 +87,8 @@ def make_episode(
     for t in range(steps):
         segment = Segment(index=int(t >= 3), task=task, goal={"position": np.full(3, t >= 3, np.float32)})
         record = StepRecord(
-            step_id=1000 + t, step=t, stamp=t0 + t * PERIOD, segment=segment, actor=source,
+            step_id=1000 + t, step=t, stamp=t0 + t * PERIOD, segment=segment, actor="teleop" if t in people else source,
+            intervention=t in people,
             actions={k: rng.uniform(-1, 1, 7).astype(np.float32) for k in ACTION_KINDS}, action_space=spec.action_space.name,
             action_space_hash=spec.action_space.hash, discount=0.0 if t == steps - 1 else 1.0,
             rewards={"scripted/shaped": RewardValue(float(rng.standard_normal())), "scripted/sparse": RewardValue(0.0, valid=t != 1)},

@@ -5,8 +5,10 @@ import pytest
 import yaml
 
 from apprentice_core.episode import ACTION_KINDS
+from apprentice_core.errors import BagError
 from apprentice_store.bag_metadata import read_metadata
 from apprentice_store.bag_reader import digest_mismatches, read_episode
+from apprentice_store.bag_writer import BagWriter
 from apprentice_store.testing import make_episode
 from apprentice_store.typestore import type_hash, typestore
 
@@ -102,3 +104,19 @@ def test_metadata_has_the_fields_of_version_9(store) -> None:
     custom = info["custom_data"]
     assert custom["episode_id"] == made.episode_id and len(custom["hash"]) == 64
     assert custom["kind"] == "episode" and custom["task"] == "lift"
+
+
+def test_who_acted_is_kept_step_by_step_and_decides_the_episode_type(store) -> None:
+    kinds = {"AGENT": ("policy", ()), "TELEOPERATION": ("teleop", ()), "DAGGER": ("policy", (1, 2, 4))}
+    for kind, (source, people) in kinds.items():
+        made = make_episode(store, source=source, people=people)
+        assert store.catalogue.get(made.episode_id).episode_type == f"EPISODE_ROBOT_{kind}"
+        assert read_episode(made.path).actors == ["teleop" if t in people else source for t in range(5)]
+
+
+def test_a_committed_bag_is_never_written_again(store) -> None:
+    made = make_episode(store)
+    before = {p.name: p.read_bytes() for p in made.path.iterdir()}
+    with pytest.raises(BagError, match="never rewritten"):
+        BagWriter(store.folder, made.episode_id)
+    assert {p.name: p.read_bytes() for p in made.path.iterdir()} == before and len(before) == 2, "one file of messages, one of metadata"

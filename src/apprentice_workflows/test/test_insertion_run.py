@@ -13,6 +13,7 @@ from apprentice_core.rewards import load_goal_image
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
 from apprentice_workflows.insertion.attended import Attended
+from apprentice_workflows.insertion.curve import Curve
 from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import method
 from apprentice_workflows.insertion.rig import BASE, Rig
@@ -31,7 +32,10 @@ def test_demonstrations_train_and_are_judged(tmp_path: Path) -> None:
     folder = cell_folder(tmp_path, "usb", method("demos_sparse"), 0)
     with Store(folder / "episodes") as store:
         tags = [store.episodes(f"tag = '{t}'") for t in ("demo", "train", "evaluate")]
+        told = [[store.read(r.episode_id, ()).meta["metadata"] for r in rows] for rows in tags[1:]]
     assert [len(t) for t in tags] == [1, 2, 2] and tags[0][0].success
+    assert all(t["goal"]["position"] == t["goal_true"] for t in told[0]), "trained on perfect goals"
+    assert sum(t["goal"]["position"] != t["goal_true"] for t in told[1]) == 1, "judged on one of each"
     assert result["perfect"]["trials"] == result["noisy"]["trials"] == 1 and result["env_steps"] == 100 and result["updates"] == 50
     assert Path(result["bundle"]).is_dir() and len((folder / "curve.jsonl").read_text().splitlines()) == 2
     before = (folder / RESULT).stat().st_mtime_ns
@@ -49,6 +53,15 @@ def test_images_are_all_that_a_visual_policy_and_its_reward_see(tmp_path: Path) 
     assert (rewards <= 0).all() and rewards.max() > rewards[0], "the picture of a plug that is nearly in is nearer to the goal's"
     told = json.loads((Path(result["bundle"]) / "bundle.json").read_text())
     assert [a["name"] for a in told["observation"]] == ["camera/side"]
+
+
+def test_resets_that_needed_a_person_are_counted(tmp_path: Path) -> None:
+    with Store(tmp_path / "episodes") as store:
+        curve = Curve(store, tmp_path, 20)
+        assert curve.summary()["interventions"] == 0
+        for reason in ("operator needed: the plug is lost", "operator needed: the plug is jammed"):
+            curve.intervention(reason)
+        assert Curve(store, tmp_path, 20).summary()["interventions"] == 2, "also after an interruption"
 
 
 @pytest.mark.parametrize("name", ["p_controller"])

@@ -281,6 +281,11 @@ def test_practice_from_offline_to_online_in_one_report(out: Path, tmp_path: Path
     assert result["verdict"] in ("undecided", "does not hold") and (tmp_path / "plot.png").is_file()
 
 
+def test_the_papers_budget_is_the_default() -> None:
+    assert (settings("full").trials, settings("full").test_trials, STEPS) == (200, 20, 20)
+    assert TINY.trials < 200, "and may be another"
+
+
 def test_rule_x15() -> None:
     assert beats((18, 20), (3, 20)) == "holds" and beats((3, 20), (18, 20)) == "does not hold"
     assert beats((12, 20), (9, 20)) == "undecided" and beats((0, 0), (3, 20)) == "undecided"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from apprentice_workflows.experiments.registry import experiment
+from apprentice_workflows.experiments.residual import claims
 from apprentice_workflows.experiments.residual.arms import Arm, World, config_of, run_arm
 from apprentice_workflows.experiments.residual.claims import (
     ALONE,
@@ -73,4 +74,18 @@ def test_an_arm_is_run_once_and_read_after(tmp_path: Path) -> None:
 
 
 def test_the_experiments_are_registered() -> None:
-    assert set(experiment("residual_efficiency").presets) == set(PRESETS)
+    for name in ("efficiency", "rotation", "noise", "bias", "real_style", "sim_to_real"):
+        assert set(experiment(f"residual_{name}").presets) == set(PRESETS)
+
+
+def test_sweeps_go_over_the_thesiss_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(claims, "_sweep", lambda preset, data, out, claim, axis, points, judge: asked.update({axis: points}))
+    for sweep in (claims.rotation, claims.noise, claims.bias):
+        sweep("paper", tmp_path, tmp_path)
+    points = {axis: list(of(PRESETS["paper"])) for axis, of in asked.items()}
+    assert [v for v, _ in points["rotation"]] == [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    assert all(w == World(v) for v, w in points["rotation"])
+    assert (points["sigma"][0][0], points["sigma"][-1][0]) == (0.01, 0.1) and all(w == World(0.0, sigma=v) for v, w in points["sigma"])
+    assert (points["mu"][0][0], points["mu"][-1][0]) == (0.0, 0.2) and all(w == World(0.0, mean=v, sigma=0.05) for v, w in points["mu"])
+    assert len(PRESETS["paper"].seeds) == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from apprentice_store.catalogue import SKETCH
 from apprentice_workflows.wheel.annotator import SUCCESS_BAND, progress
 from apprentice_workflows.wheel.context import WheelContext
 from apprentice_workflows.wheel.evaluation import Comparison
+from apprentice_workflows.wheel.report import write_report
 from apprentice_workflows.wheel.run import run_step, run_wheel
 from apprentice_workflows.wheel.sketching import SketchesMissing
 from apprentice_workflows.wheel.studio_client import StudioClient, local_studio
@@ -68,6 +70,9 @@ def test_an_interrupted_collection_runs_each_start_once(turned: WheelContext) ->
     assert [r.task for r in turned.store.episodes("tag = 'random_watcher'")] == ["random_watcher"]
     assert [r.task for r in turned.store.episodes("tag = 'other_task'")] == ["stack_green_on_red"]
     assert turned.state.outputs(1, "B")["episodes"] == 4 and turned.state.outputs(1, "B")["on_task_episodes"] == 2
+    failed = turned.state.outputs(1, "A")["failed"]
+    assert failed and set(failed) == {r.episode_id for r in demos if r.success is False}, "failed demonstrations are labelled"
+    assert set(failed) <= set(turned.store.manifest(turned.config.datasets.all, save=False).ids), "and kept in what is learned from"
     # Nothing is left to do, and nothing is run.
     assert not run_step(turned, 1, "A") and not run_step(turned, 1, "B") and len(turned.store.episodes()) == 4
 
@@ -148,6 +153,27 @@ def test_policies_are_compared_in_shuffled_order_and_once(turned: WheelContext, 
     turned.store.catalogue.annotate(rows[0].episode_id, "success", "", True, "user_2")
     assert sum(held.tally(n, "unseen").successes for n in policies) == 1
     assert turned.store.manifest(turned.config.datasets.all, save=False).ids == before.ids, "evaluation is not trained on"
+
+
+def test_the_report_sets_turns_beside_each_other(turned: WheelContext) -> None:
+    before = dict(turned.state.steps)
+    first = turned.state.outputs(1, "B")
+    try:
+        turned.state.run(2, "B", {}, lambda: first | {"steps": 4 * first["steps"], "episodes": 9})
+        for turn, accuracy in ((1, 0.8), (2, 0.9)):
+            turned.state.run(turn, "D", {}, lambda turn=turn, accuracy=accuracy: {
+                "bundle": "m", "id": f"model{turn}", "metrics": {"validation/pair_accuracy": accuracy}, "sketches": 4 * turn, "episodes": 4,
+                "sketch_ids": [f"s{k}" for k in range(4 * turn)], "revision": turn,
+            })
+        write_report(turned)
+    finally:
+        turned.state.steps = before
+    turns = json.loads((turned.out / "report.json").read_text())["turns"]
+    assert [t["turn"] for t in turns] == [1, 2] and [t["data"]["fraction"] for t in turns] == [0.25, 1.0]
+    assert [t["reward"]["metrics"]["validation/pair_accuracy"] for t in turns] == [0.8, 0.9]
+    assert [len(t["reward"]["sketch_ids"]) for t in turns] == [4, 8] and turns[1]["evaluation"] is None
+    page = (turned.out / "report.html").read_text()
+    assert ">0.800<" in page and ">0.900<" in page
 
 
 def test_a_step_needs_those_before_it(turned: WheelContext) -> None:

@@ -27,7 +27,8 @@ def reduced_name(camera: str, reduction: int) -> str:
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """What a view selects by. `cut`: its end was trimmed away, so its last step is a time-out, whatever the episode came to."""
+    """What a view selects by. `cut`: its end was trimmed away, so its last step is a time-out, whatever the episode came to. `reason`: why
+    it ended."""
 
     episode_id: str
     source: str
@@ -35,6 +36,7 @@ class EpisodeInfo:
     success: bool | None
     terminated: bool
     cut: bool = False
+    reason: str = ""
 
 
 class Columns(Protocol):
@@ -96,7 +98,10 @@ class ArrayColumns:
             out[GOAL + name] = np.concatenate([goal_rows(e, name) for e in episodes])
         out[DISCOUNT] = padded([e.discount for e in episodes], 0.0)
         infos = [
-            EpisodeInfo(e.episode_id, str(e.meta.get("source", "")), str(e.meta.get("task", "")), e.outcome.success, e.outcome.terminated)
+            EpisodeInfo(
+                e.episode_id, str(e.meta.get("source", "")), str(e.meta.get("task", "")), e.outcome.success, e.outcome.terminated,
+                reason=e.outcome.reason,
+            )
             for e in episodes
         ]
         return cls(out, starts, infos)

@@ -66,7 +66,7 @@ class StoreColumns:
         known = {r.episode_id: r for r in store.catalogue.episodes(manifest.query, revision=manifest.revision)}
         rows = [known.get(i) for i in cache.episode_ids]
         infos = [
-            EpisodeInfo(r.episode_id, r.source, r.task, r.success, r.terminated and not cached.cut, cached.cut)
+            EpisodeInfo(r.episode_id, r.source, r.task, r.success, r.terminated and not cached.cut, cached.cut, r.reason)
             for r, cached in zip(rows, cache.episodes, strict=True) if r is not None
         ]
         if len(infos) != len(cache.episode_ids):

@@ -13,6 +13,9 @@ from apprentice_core.config import Strict
 from apprentice_core.errors import ConfigError
 from apprentice_learning.data.columns import ACTION_PREFIX, DISCOUNT, REWARD_PREFIX, Columns
 
+ABORTS = ("force_limit", "estop")
+"""why the safety chain ends an episode"""
+
 
 class DataSource(Strict):
     """One share of every batch."""
@@ -45,6 +48,9 @@ class ViewConfig(Strict):
     reward_scale: float = Field(1.0, description="ours: no scaling")
     reward_shift: float = Field(0.0, description="paper: -1 for AntMaze, else 0")
     success_terminal: bool = Field(False, description="ours: the step that reached success ends the task (discount 0)")
+    abort_terminal: bool = Field(
+        False, description="ours: a safety abort ends the task (discount 0; spec 000 section 8); else it is a time-out, as it is recorded"
+    )
     validation: float = Field(0.1, ge=0, lt=1, description="ours: share of each source's episodes held out, whole episodes")
 
     @model_validator(mode="after")
@@ -79,10 +85,10 @@ class View:
         else:
             self.reward = np.zeros(len(self.discount), dtype=np.float32)
         starts = columns.episode_starts
-        if config.success_terminal:
-            for info, stop in zip(columns.episodes, starts[1:], strict=True):
-                if info.success and not info.cut:
-                    self.discount[stop - 2] = 0.0
+        for info, stop in zip(columns.episodes, starts[1:], strict=True):
+            ends = (config.success_terminal and info.success) or (config.abort_terminal and info.reason in ABORTS)
+            if ends and not info.cut:
+                self.discount[stop - 2] = 0.0
         self.splits = {s.name: self._split(s, seed) for s in config.sources}
 
     def _split(self, source: DataSource, seed: int) -> Split:

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 
 DEAD_BAND = 0.05
-"""fraction of full deflection that counts as none (paper: spec 000 section 8)"""
+"""fraction of full deflection that counts as none (ours: spec 000 section 8)"""
 HOLD_TO_TAKE_OVER = 0.05
-"""s of held input after which a person takes over (paper: spec 000 section 8)"""
+"""s of held input after which a person takes over (ours: spec 000 section 8)"""
 
 
 @dataclass(frozen=True)
