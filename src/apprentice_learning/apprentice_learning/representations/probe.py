@@ -42,7 +42,7 @@ def adversary_health(classifier: nn.Module, invariant: Tensor, domain: Tensor) -
     with torch.inference_mode():
         for layer in classifier.children():
             hidden = layer(hidden)
-            if isinstance(layer, nn.ReLU):
+            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
                 dead = float((hidden <= 0).all(0).float().mean())
     return float((hidden.argmax(-1) == domain).float().mean()), dead
 
