@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -256,6 +257,22 @@ def test_table_8_from_collection_to_result(out: Path, tmp_path: Path) -> None:
     kept = {p: p.stat().st_mtime_ns for p in (out / "tiny" / "rewards").iterdir()}
     assert len(kept) == 5 and job_rewards(job, tmp_path)["cells"] == result["cells"]
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+def test_probe_command_reports_the_latents_and_the_adversary(out: Path) -> None:
+    result = CliRunner().invoke(app, ["on-the-job", "probe", "-p", "tiny", "-o", str(out), "-m", "daib", "-m", "erm", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert found["daib"]["domains"] == 2 * 3 and 0 <= found["daib"]["dead"] <= 1 and 0 < found["daib"]["chance"] < 0.5
+    assert found["erm"]["specific"] is None and found["erm"]["adversary"] is None
+
+
+def test_the_adversary_of_c13_is_a_preset_of_its_own(tmp_path: Path) -> None:
+    plain, strong = (Job(tmp_path, settings(p), quiet).frame_config("daib", 0).representation for p in ("small", "small_c13"))
+    assert plain.adversary is None and not plain.normalise and plain.adv_weight == 1.0
+    assert strong.adversary is not None and strong.normalise and strong.channels == plain.channels
+    same = {k: v for k, v in settings("small").model_dump().items() if k not in ("adv_weight", "keep_up")}
+    assert same.items() <= settings("small_c13").model_dump().items()
 
 
 def test_practice_from_offline_to_online_in_one_report(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
