@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -138,7 +139,7 @@ import sys
 from pathlib import Path
 from apprentice_workflows.on_the_job.collection import collect
 from apprentice_workflows.on_the_job.settings import settings
-s = settings('tiny').model_copy(update={'connectors': ('square_0',), 'trajectories': 2})
+s = settings('tiny').model_copy(update={'connectors': ('square_0',), 'trajectories': 6})
 collect(Path(sys.argv[1]), s, lambda *a: None)
 """
 
@@ -159,18 +160,19 @@ def bags(folder: Path) -> list[Path]:
 
 def test_a_killed_collection_goes_on_with_the_next_trajectory_and_comes_out_the_same(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    collect(whole, ONE, quiet)
+    six = ONE.model_copy(update={"trajectories": 6})
+    collect(whole, six, quiet)
     # Cut off while the second trajectory or a later one is under way, most often within its bag.
     killed(COLLECT, cut, lambda: len(bags(cut)) >= 1 and any(cut.glob("*.open")))
     kept = {p: p.stat().st_mtime_ns for p in bags(cut)}
-    assert 1 <= len(kept) < 4
+    assert 1 <= len(kept) < 12
     with pytest.raises(ApprenticeError, match=r"trajectories are missing, such as square_0@robot_\d number \d; collect first"):
-        read_collection(cut, ONE, quiet)
-    collect(cut, ONE, quiet)
-    assert {p: p.stat().st_mtime_ns for p in kept} == kept and len(bags(cut)) == 4, "what was there is not recorded again"
+        read_collection(cut, six, quiet)
+    collect(cut, six, quiet)
+    assert {p: p.stat().st_mtime_ns for p in kept} == kept and len(bags(cut)) == 12, "what was there is not recorded again"
     with Store(cut) as store:
         assert store.check().ok
-    a, b = (read_collection(f, ONE, quiet) for f in (whole, cut))
+    a, b = (read_collection(f, six, quiet) for f in (whole, cut))
     for field in ("frames", "action", "success", "offset", "starts"):
         np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
     assert a.episodes == b.episodes
@@ -255,6 +257,22 @@ def test_table_8_from_collection_to_result(out: Path, tmp_path: Path) -> None:
     kept = {p: p.stat().st_mtime_ns for p in (out / "tiny" / "rewards").iterdir()}
     assert len(kept) == 5 and job_rewards(job, tmp_path)["cells"] == result["cells"]
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
+
+
+def test_probe_command_reports_the_latents_and_the_adversary(out: Path) -> None:
+    result = CliRunner().invoke(app, ["on-the-job", "probe", "-p", "tiny", "-o", str(out), "-m", "daib", "-m", "erm", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert found["daib"]["domains"] == 2 * 3 and 0 <= found["daib"]["dead"] <= 1 and 0 < found["daib"]["chance"] < 0.5
+    assert found["erm"]["specific"] is None and found["erm"]["adversary"] is None
+
+
+def test_the_adversary_of_c13_is_a_preset_of_its_own(tmp_path: Path) -> None:
+    plain, strong = (Job(tmp_path, settings(p), quiet).frame_config("daib", 0).representation for p in ("small", "small_c13"))
+    assert plain.adversary is None and not plain.normalise and plain.adv_weight == 1.0
+    assert strong.adversary is not None and strong.normalise and strong.channels == plain.channels
+    same = {k: v for k, v in settings("small").model_dump().items() if k not in ("adv_weight", "keep_up")}
+    assert same.items() <= settings("small_c13").model_dump().items()
 
 
 def test_practice_from_offline_to_online_in_one_report(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from apprentice_core.insertion import CONTACT
 from apprentice_core.statistics import Proportion
 from apprentice_learning.online.journal import Journal
 from apprentice_learning.representations.array_trainer import ArrayTrainer
-from apprentice_learning.representations.config import Method
+from apprentice_learning.representations.config import Method, RepresentationConfig
 from apprentice_learning.representations.dataset import SUCCESS, TrainingSet
 from apprentice_learning.representations.evaluation import reward_config
 from apprentice_learning.representations.fine_tuning import THRESHOLD, FineTuner
@@ -40,10 +40,15 @@ def finish(trainer: ArrayTrainer, steps: int, folder: Path | None, progress: Pro
         raise KeyboardInterrupt
 
 
-def offline_config(preset: str, method: Method, seed: int, **changes: Any) -> OfflineRLConfig:
-    """Section 4.4 with `method` in policy, Q and V; `changes` are fields that lie over the preset. ApprenticeError for another preset."""
+def offline_config(
+    preset: str, method: Method, seed: int, representation: Mapping[str, Any] | None = None, **changes: Any
+) -> OfflineRLConfig:
+    """Section 4.4 with `method` in policy, Q and V; `changes` are fields that lie over the preset, `representation` fields of that part.
+    ApprenticeError for another preset."""
     if preset not in RL_PRESETS:
         raise ApprenticeError(f"no preset {preset!r}; known: {', '.join(RL_PRESETS)}")
+    common = RL_PRESETS[preset].representation
+    changes["representation"] = RepresentationConfig.model_validate({**common.model_dump(mode="json"), **(representation or {})})
     return RL_PRESETS[preset].model_copy(update={"policy": method, "value": method, "critic": method, "seed": seed, **changes})
 
 

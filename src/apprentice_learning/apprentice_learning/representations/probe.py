@@ -42,7 +42,7 @@ def adversary_health(classifier: nn.Module, invariant: Tensor, domain: Tensor) -
     with torch.inference_mode():
         for layer in classifier.children():
             hidden = layer(hidden)
-            if isinstance(layer, nn.ReLU):
+            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
                 dead = float((hidden <= 0).all(0).float().mean())
     return float((hidden.argmax(-1) == domain).float().mean()), dead
 
@@ -59,12 +59,13 @@ def probe_report(trainer: RewardTrainer, rows: int = 4000, seed: int = 0) -> Pro
     def probe(x: Tensor) -> tuple[float, float]:
         return domain_probe(x.clone(), domain, seed) if x.shape[1] else (math.nan, math.nan)
 
-    found = [probe(x) for x in (z, plain.mean, augmented)]
+    invariant, specific, seen = (probe(x) for x in (z, plain.mean, augmented))
     adversary, dead = math.nan, math.nan
     if trainer.extra.classifier is not None:
         adversary, dead = adversary_health(trainer.extra.classifier.cpu(), augmented, domain)
         trainer.extra.classifier.to(trainer.device)
     return ProbeReport(
-        len(training.domains), next(c for _, c in found if not math.isnan(c)), *(accuracy for accuracy, _ in found), adversary, dead,
-        float((z - z.mean(0)).square().mean().sqrt()) if z.shape[1] else math.nan,
+        domains=len(training.domains), chance=specific[1] if math.isnan(invariant[1]) else invariant[1], invariant=invariant[0],
+        specific=specific[0], invariant_augmented=seen[0], adversary=adversary, dead=dead,
+        scale=float((z - z.mean(0)).square().mean().sqrt()) if z.shape[1] else math.nan,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apprentice_workflows.on_the_job.starts import Scenario
 
 app = typer.Typer(no_args_is_help=True, help="Reward models and policies that carry over to connectors nobody has seen, and practice.")
-PresetOption = Annotated[str, typer.Option("--preset", "-p", help="full (128 px, for a GPU), small or tiny.")]
+PresetOption = Annotated[str, typer.Option("--preset", "-p", help="full (128 px, for a GPU), small, small_c13 or tiny.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where episodes, models and results go, a folder a preset.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=0, help="Seeds 0, 1, ...; 0: the preset's.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]
