@@ -17,11 +17,11 @@ from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.online.journal import Entry
 from apprentice_learning.representations import evaluation, fine_tuning, offline_rl, on_the_job
 from apprentice_learning.representations.config import RepresentationConfig, SplitConfig
-from apprentice_learning.representations.dataset import CAMERA, TrainingSet
+from apprentice_learning.representations.dataset import CAMERA, SUCCESS, TrainingSet
 from apprentice_learning.representations.fine_tuning import FineTuner, FineTuningConfig
 from apprentice_learning.representations.heads import DOMAIN, stored_name
 from apprentice_learning.representations.offline_rl import OfflineRLConfig, OfflineTrainer, feature_batch, write_offline_policy
-from apprentice_learning.representations.on_the_job import Trial, fine_tune
+from apprentice_learning.representations.on_the_job import WRENCH, fine_tune
 from apprentice_learning.representations.registry import ConnectorRegistry
 from apprentice_learning.rewards.self_reward_checks import ExploitationAlarm
 from apprentice_learning.runner import PolicyRunner
@@ -275,8 +275,9 @@ def test_fine_tuning_goes_on_to_the_same_weights(training, offline, tmp_path):
     frames, actions = training.data.frames[: STEPS + 1], training.data.action[:STEPS]
     whole, part, resumed = fresh(), fresh(), fresh()
     for tuner in (whole, part):
+        for _ in range(STEPS):
+            tuner.act(frames[0], explore=True)
         tuner.learn(frames, actions)
-        tuner.act(frames[0], explore=True)
     part.save(tmp_path)
     assert resumed.resume(tmp_path) and (resumed.step, len(resumed)) == (STEPS, STEPS)
     for tuner in (whole, resumed):
@@ -301,28 +302,39 @@ def test_policy_bundle_acts_as_the_learner(training, offline, tmp_path):
 class Steps:
     observations: dict
     actions: dict
+    rewards: dict
+    episode_id: str = "made up"
 
     def __len__(self) -> int:
         return STEPS
 
 
-class Committed:
+def committed(frames: np.ndarray, actions: np.ndarray, touched: bool = False) -> Steps:
+    wrench = np.full((len(frames), 6), 3.0 * touched, dtype=np.float32)
+    return Steps({CAMERA: frames, WRENCH: wrench}, {"executed": actions}, {SUCCESS: np.zeros(STEPS, dtype=np.float32)})
+
+
+class Listed:
     """A journal of made-up episodes."""
 
-    def __init__(self, training: TrainingSet):
-        episode = Steps({CAMERA: training.data.frames[: STEPS + 1]}, {"executed": training.data.action[:STEPS]})
-        self.entries = [Entry(1, "a", episode), Entry(2, "b", None, "torn"), Entry(5, "c", episode)]
+    def __init__(self, *entries: Entry):
+        self.entries = list(entries)
 
     @property
     def position(self) -> int:
         return self.entries[-1].position
 
     def after(self, position, names=None):
-        return (e for e in self.entries if e.position > position)
+        return (e for e in list(self.entries) if e.position > position)
+
+
+def two_of_three(training: TrainingSet) -> Listed:
+    episode = committed(training.data.frames[: STEPS + 1], training.data.action[:STEPS])
+    return Listed(Entry(1, "a", episode), Entry(2, "b", None, "torn"), Entry(5, "c", episode))
 
 
 def test_committed_episodes_are_taken_once_also_after_a_kill(training, offline, tmp_path):
-    journal = Committed(training)
+    journal = two_of_three(training)
 
     def fresh() -> FineTuner:
         trainer = OfflineTrainer(config(), training)
@@ -341,7 +353,7 @@ def test_committed_episodes_are_taken_once_also_after_a_kill(training, offline, 
     assert PolicyRunner(tmp_path / "p", exploration_noise=0.03).manifest.lineage["transitions"] == 2 * STEPS
 
 
-def drawn_trial(act, seed: int) -> Trial:
+def drawn_trial(act, seed: int) -> Steps:
     """A plug that goes where it is told and never comes in."""
     noise = np.random.default_rng(seed)
     offset, frames, actions = noise.uniform(-REACH, REACH, 2), [], []
@@ -351,13 +363,27 @@ def drawn_trial(act, seed: int) -> Trial:
             mean, extra = act(frames[-1])
             actions.append(np.clip(mean + extra, -1, 1))
             offset = np.clip(offset - 0.01 * actions[-1][:2], -REACH, REACH)
-    return Trial(np.stack(frames), np.array(actions, dtype=np.float32), np.zeros(STEPS, dtype=bool), touched=seed >= 2)
+    return committed(np.stack(frames), np.array(actions, dtype=np.float32), touched=seed >= 2)
+
+
+def driver(journal: Listed):
+    """Trials that commit into `journal`, at positions with holes, as a store's are."""
+    def run(act, i: int) -> None:
+        journal.entries.append(Entry(3 * len(journal.entries) + 1, f"trial {i}", drawn_trial(act, i)))
+
+    return run
+
+
+def failing_test(act, i: int, phase: str) -> bool:
+    drawn_trial(act, i)
+    return False
 
 
 def test_a_reward_that_praises_failures_stops_the_practice(tuner):
     """An artificial false-positive region: this R takes every frame for success (C42)."""
     tuner.probability = lambda frames: np.full(len(frames), 0.9, dtype=np.float32)
-    report = fine_tune(tuner, drawn_trial, drawn_trial, trials=30, test_trials=2, alarm=ExploitationAlarm(trials=4))
+    journal = Listed()
+    report = fine_tune(tuner, journal, driver(journal), failing_test, trials=30, test_trials=2, alarm=ExploitationAlarm(trials=4))
     assert report.stopped and report.trials == 4 and report.transitions == 4 * STEPS and report.first_contact == 3
     found = report.as_dict()
     assert found["confusion"]["false_positives"] == 4 * STEPS and found["online"]["successes"] == 0
@@ -384,5 +410,44 @@ def test_arms_of_the_ablation_differ_in_their_methods_and_go_on_from_their_check
 
 def test_an_honest_reward_lets_practice_go_on_within_its_budget(tuner):
     tuner.probability = lambda frames: np.zeros(len(frames), dtype=np.float32)
-    report = fine_tune(tuner, drawn_trial, drawn_trial, trials=3, test_trials=1, alarm=ExploitationAlarm(trials=1))
+    journal = Listed()
+    report = fine_tune(tuner, journal, driver(journal), failing_test, trials=3, test_trials=1, alarm=ExploitationAlarm(trials=1))
     assert not report.stopped and report.trials == 3 and fine_tuning.THRESHOLD == 0.5
+
+
+def test_practice_that_was_cut_off_goes_on_to_the_same_weights_from_its_journal(training, offline, tmp_path, monkeypatch):
+    """Cut off in the middle of its fourth trial, behind a checkpoint at its second."""
+    monkeypatch.setattr(on_the_job, "CHECKPOINT", 2)
+
+    def fresh() -> FineTuner:
+        trainer = OfflineTrainer(config(), training)
+        trainer.load_state(offline)
+        return FineTuner(FineTuningConfig(batch=16, copies=1), trainer.learner, training, darkness)
+
+    whole, cut, again = fresh(), fresh(), fresh()
+    journals = Listed(), Listed()
+    first = fine_tune(whole, journals[0], driver(journals[0]), failing_test, 6, 1)
+    run = driver(journals[1])
+
+    def breaks(act, i: int) -> None:
+        if i == 3:
+            act(training.data.frames[0])
+            raise OSError("no more current")
+        run(act, i)
+
+    with pytest.raises(OSError):
+        fine_tune(cut, journals[1], breaks, failing_test, 6, 1, folder=tmp_path)
+    assert len(journals[1].entries) == 3
+    learned = []
+    learn = again.learn
+    monkeypatch.setattr(again, "learn", lambda *a: (learned.append(1), learn(*a))[1])
+    second = fine_tune(again, journals[1], run, failing_test, 6, 1, folder=tmp_path)
+    assert first == second and second.transitions == 6 * STEPS and len(learned) == 4, "two of six are in the checkpoint"
+    for a, b in zip(*(j.entries for j in journals), strict=True):
+        np.testing.assert_array_equal(a.episode.observations[CAMERA], b.episode.observations[CAMERA])
+    assert all(torch.equal(v, again.state()[k]) for k, v in whole.state().items())
+
+
+def test_a_trial_that_left_no_episode_ends_practice(tuner):
+    with pytest.raises(ApprenticeError, match="trial 1 was driven"):
+        fine_tune(tuner, Listed(), lambda act, i: None, failing_test, 3, 1)

@@ -15,7 +15,7 @@ from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.reward import RewardBatch, RewardSource
 from apprentice_learning.data.augmentation import JitterConfig, jitter_and_crop
 from apprentice_learning.representations import preprocessing
-from apprentice_learning.representations.config import METHOD_NAMES, RepresentationConfig
+from apprentice_learning.representations.config import METHOD_NAMES, AdversaryConfig, RepresentationConfig, SplitConfig
 from apprentice_learning.representations.dataset import CAMERA, TrainingSet
 from apprentice_learning.representations.evaluation import held_out_accuracy, latents, probe_domains, reward_accuracy
 from apprentice_learning.representations.frame_models import (
@@ -28,6 +28,7 @@ from apprentice_learning.representations.frame_models import (
     write_frame_model,
 )
 from apprentice_learning.representations.losses import NO_DOMAIN, RepresentationLoss, domain_probe
+from apprentice_learning.representations.probe import probe_report
 from apprentice_learning.representations.registry import ConnectorRegistry
 from apprentice_learning.representations.split import Latent, SplitEncoder, reverse_gradient
 from apprentice_learning.rewards.classifier_reward import ClassifierReward
@@ -189,6 +190,72 @@ def test_probe_tells_noise_from_a_label():
     accuracy, chance = domain_probe(noise, domain)
     assert accuracy < chance + 0.1
     assert domain_probe(torch.cat((noise, functional.one_hot(domain).float()), 1), domain)[0] > 0.98
+
+
+STRONG = AdversaryConfig(updates=3, memory=64, batch=32)
+
+
+def test_what_is_off_leaves_descriptions_and_hashes_as_they_were():
+    assert not {"normalise", "adversary"} & set(RepresentationConfig().model_dump(mode="json"))
+    strong = RepresentationConfig(normalise=True, adversary=STRONG)
+    assert RepresentationConfig.model_validate(strong.model_dump(mode="json")) == strong
+    assert strong.split.normalise and not RepresentationConfig(method="vib", normalise=True).split.normalise
+
+
+def test_an_adversary_that_keeps_up_reads_the_latents_and_the_encoder_flees_from_what_it_reads():
+    torch.manual_seed(0)
+    encoder, loss, _ = parts("dann", adversary=STRONG)
+    domain = torch.arange(8) % 4
+    latent = encoder.latent(images())
+    for _ in range(60):
+        loss([Latent(latent.invariant.detach(), latent.mean, None, latent.specific)], domain, 50)
+    weights = [p.clone() for p in loss.classifier.parameters()]
+    loss.eval()
+    total, metrics = loss([latent], domain, 50)
+    assert metrics["domain_accuracy"] == 1.0, "nothing else has moved it"
+    assert all(torch.equal(a, b) for a, b in zip(weights, loss.classifier.parameters(), strict=True)), "in evaluation it stands still"
+    total.backward()
+    torch.optim.SGD(encoder.parameters(), 1e-2).step()
+    assert loss([encoder.latent(images())], domain, 50)[0] > total
+    assert (loss.remembered_domain != NO_DOMAIN).all() and len(loss.remembered) == 64
+
+
+def test_normalised_latents_cannot_flee_by_their_size():
+    encoder = SplitEncoder(32, 32, SplitConfig(channels=CHANNELS, normalise=True))
+    with torch.no_grad():
+        before = encoder.latent(images()).invariant
+        encoder.of_invariant.weight.mul_(100.0)
+        encoder.of_invariant.bias.mul_(100.0)
+        after = encoder.latent(images()).invariant
+    assert torch.allclose(before, after, atol=1e-2) and before.square().mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_training_with_an_adversary_goes_on_to_the_same_weights(data, tmp_path):
+    training = TrainingSet(data, FREE, [f"c{i}" for i in range(4)])
+    strong = config("daib", steps=6, representation=RepresentationConfig(channels=CHANNELS, normalise=True, adversary=STRONG))
+    whole, part, resumed = (RewardTrainer(strong, training) for _ in range(3))
+    for trainer, steps in ((whole, 6), (part, 3)):
+        torch.manual_seed(9)
+        trainer.run(steps, tmp_path if trainer is part else None)
+    assert resumed.resume(tmp_path)
+    resumed.run(6)
+    assert all(torch.equal(v, resumed.state()[k]) for k, v in whole.state().items())
+    assert any(k.startswith("optimiser.adversary") for k in whole.state())
+
+
+def test_probe_report_tells_a_living_adversary_from_a_dead_one(data):
+    """An encoder that has pushed its latents to where no unit of the classifier fires has fooled it, and hides nothing."""
+    training = TrainingSet(data, FREE, [f"c{i}" for i in range(4)])
+    trainer = RewardTrainer(config("daib", steps=400), training)
+    alive = probe_report(trainer, 200)
+    assert alive.domains == len(training.domains) and alive.dead < 0.5 and alive.invariant > alive.chance
+    with torch.no_grad():
+        trainer.extra.classifier[0].bias.fill_(-1e4)
+        trainer.extra.classifier[3].bias.fill_(-1.0)
+    dead = probe_report(trainer, 200)
+    assert dead.dead == 1.0 and dead.adversary <= dead.chance + 0.05 and dead.invariant == alive.invariant
+    erm = probe_report(RewardTrainer(config("erm"), training), 200)
+    assert math.isnan(erm.specific) and math.isnan(erm.adversary) and erm.invariant > erm.chance
 
 
 def test_classifier_learns_and_is_deterministic(data):

@@ -157,11 +157,12 @@ class SimCell:
         """Robot home by HomeReset through the loop, then objects placed and checked; at most three tries.
 
         Where the gripper holds something, ToolReset withdraws it and the tool goes to `start` ([3] m, or [6] with a turn), by default the
-        scene's own; a reset of the scene puts it into the hand anew, one of the robot alone checks the grip.
+        scene's own; a reset of the scene puts it into the hand anew, one of the robot alone checks the grip. Mode `operator` is the help
+        of a person, who takes out by hand what is held and jammed; where nothing is held nobody can help.
         """
         begun = time.perf_counter()
-        if request.mode == "operator":
-            return ResetResult(False, 0, 0.0, "no operator stands at a simulated cell")
+        if request.mode == "operator" and not self._holds:
+            return ResetResult(False, 0, 0.0, "no operator stands at this simulated cell")
         reason, tries = "", 1
         seed = int(self._rng.integers(2**31)) if request.seed is None else request.seed
         for tries in range(1, 4) if request.mode != "none" else ():
@@ -173,18 +174,19 @@ class SimCell:
 
     def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | np.ndarray | None = None) -> str:
         """'' when the reset is verified, else what is wrong."""
-        if request.mode in ("robot", "full"):
+        by_hand = request.mode == "operator"
+        if request.mode in ("robot", "full") or by_hand:
             self.loop.engage()
             home = self._start_joints(start)
-            if self.drive_resets or not self._holds:
+            if not by_hand and (self.drive_resets or not self._holds):
                 reason = self._drive_home(home)
                 if reason:
                     return reason
             # What is left of the approach (micrometres) would make a start depend on the episode before it.
-            if not self._holds or request.mode == "full":
+            if not self._holds or request.mode != "robot":
                 self.world.set_robot(home, self.profile.gripper.open)
             self.loop.engage()
-        if request.mode in ("scene", "full"):
+        if request.mode in ("scene", "full") or by_hand:
             self.world.reset_scene(request.initial_state, seed)
         placed = self.world.objects()
         self._rest(SETTLE_STEPS)

@@ -11,7 +11,7 @@ import pytest
 from apprentice_control.base import ControllerSource, NullController, PController
 from apprentice_control.kinematics import Kinematics
 from apprentice_control.scripted import ToolReset
-from apprentice_core.cell import EpisodeRequest, ResetRequest, SourceAction
+from apprentice_core.cell import OPERATOR_NEEDED, EpisodeRequest, ResetRequest, SourceAction
 from apprentice_core.episode import EpisodeContext, EpisodeOutcome, Segment, StepRecord
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.rewards import DenseReward
@@ -145,3 +145,15 @@ def test_a_hard_force_truncates_the_episode_and_terminates_nothing(cell: SimCell
     cell.sink = None
     assert (ref.terminated, ref.truncated, ref.reason) == (False, True, "force_limit") and ref.steps < 40
     assert sink.steps[-1].outcome == "retreat" and all(s.discount == 1.0 for s in sink.steps)
+
+
+def test_a_jammed_plug_is_taken_out_by_hand(cell: SimCell, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(cell, "base", 20)
+    with monkeypatch.context() as patched:
+        patched.setattr(cell._home, "patience", 1)
+        stuck = cell.reset(ResetRequest("full", seed=1), START)
+        assert not stuck.ok and stuck.tries == 1 and stuck.reason.startswith(OPERATOR_NEEDED) and "jammed" in stuck.reason
+        helped = cell.reset(ResetRequest("operator", seed=1), START)
+    assert helped.ok and np.linalg.norm(cell.observe()["tool/pose"][:3] - START) < 1e-3
+    plain = cell.reset(ResetRequest("full", seed=1), START)
+    assert plain.ok, "and the cell goes on by itself"

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from apprentice_core.cell import OPERATOR_NEEDED, EpisodeRequest, ResetRequest
 from apprentice_core.reward import RewardBatch
 from apprentice_core.rewards import GoalImageReward, load_goal_image
+from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
+from apprentice_workflows.insertion.attended import Attended
 from apprentice_workflows.insertion.curve import Curve
+from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import method
+from apprentice_workflows.insertion.rig import BASE, Rig
 from apprentice_workflows.insertion.run import RESULT, cell_folder, run_cell
 from apprentice_workflows.insertion.settings import InsertionSettings
 
@@ -72,3 +77,19 @@ def test_resets_that_needed_a_person_are_counted(tmp_path: Path) -> None:
 def test_the_base_alone_needs_no_training(tmp_path: Path, name: str) -> None:
     result = run(tmp_path, name)
     assert "bundle" not in result and result["perfect"]["successes"] == 1 and max(result["perfect"]["distance_mm"]) < 2.0
+
+
+def test_a_jam_costs_a_persons_help_and_no_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, told = Rig("usb", tmp_path), []
+    with Store(tmp_path / "episodes") as store:
+        cell = rig.open("sparse", 0, BagSink(store))
+        try:
+            attended = Attended(cell, told.append)
+            request = EpisodeRequest(rig.task.name, BASE, ResetRequest(seed=0), steps=20, metadata=Goal(rig.goal).metadata())
+            assert attended.run(request).episode_id and not told
+            monkeypatch.setattr(cell._home, "patience", 1)
+            ref = attended.run(request)
+        finally:
+            cell.close()
+        assert len(told) == 1 and OPERATOR_NEEDED in told[0]
+        assert store.read(ref.episode_id, ()).meta["reset_mode"] == "operator"

@@ -94,6 +94,7 @@ class IQL:
             r: adam(chain(m.parameters(), self.extra[r].parameters() if r in self.extra else ()), config.learning_rate)
             for r, m in trained.items()
         }
+        self.optimisers |= {f"{r}_adversary": m.optimiser for r, m in self.extra.items() if m.optimiser is not None}
         self.modules: dict[str, nn.Module] = {"policy": self.actor, "value": self.value, "critic": self.critic, "target": self.target}
         self.modules |= {f"{r}_representation": m for r, m in self.extra.items() if next(m.parameters(), None) is not None}
         self.steps = 0

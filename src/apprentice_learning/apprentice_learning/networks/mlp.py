@@ -19,13 +19,13 @@ def orthogonal_(layer: nn.Linear, gain: float = ORTHOGONAL_GAIN) -> nn.Linear:
     return layer
 
 
-def mlp(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """[B, sizes[0]] -> [B, sizes[-1]]; ReLU hidden layers, linear last layer (spec 001b section 0)."""
+def mlp(sizes: Sequence[int], dropout: float = 0.0, slope: float = 0.0) -> nn.Sequential:
+    """[B, sizes[0]] -> [B, sizes[-1]]; ReLU hidden layers (leaky ones with a `slope`), linear last layer (spec 001b section 0)."""
     layers: list[nn.Module] = []
     for i, (a, b) in enumerate(pairwise(sizes)):
         layers.append(orthogonal_(nn.Linear(a, b)))
         if i < len(sizes) - 2:
-            layers.append(nn.ReLU())
+            layers.append(nn.LeakyReLU(slope) if slope else nn.ReLU())
             if dropout:
                 layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from apprentice_core.bundle import read_manifest
-from apprentice_core.cell import Cell, EpisodeRef, EpisodeRequest, SourceAction
+from apprentice_core.cell import EpisodeRef, EpisodeRequest, SourceAction
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.spaces import ActionSpace, Observation
@@ -22,6 +22,12 @@ FAILED_EPISODES = 5
 """ours: so many episodes in a row without a commit end the run"""
 Requests = Callable[[int, dict[str, Any]], EpisodeRequest]
 """(number of the episode, metadata that tell the policy how to explore) -> the request, seeded by the number"""
+
+
+class Runs(Protocol):
+    """What runs episodes: a Cell, or one with somebody beside it."""
+
+    def run(self, request: EpisodeRequest) -> EpisodeRef: ...
 
 
 def acting_of(bundle: Path) -> dict[str, Any]:
@@ -68,7 +74,7 @@ class NewestPolicy:
 
 
 def practise(
-    trainer: OnlineTrainer, cell: Cell, requests: Requests, after: Callable[[EpisodeRef], None] = lambda ref: None,
+    trainer: OnlineTrainer, cell: Runs, requests: Requests, after: Callable[[EpisodeRef], None] = lambda ref: None,
     progress: ProgressCallback | None = None,
 ) -> TrainResult:
     """Episode and updates in turn until `config.steps`, each episode with the policy of all before it. The cell has to commit its episodes

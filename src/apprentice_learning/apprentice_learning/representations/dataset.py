@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from apprentice_core.episode import Episode
 from apprentice_core.errors import ApprenticeError
-from apprentice_learning.data.columns import ACTION_PREFIX, REWARD_PREFIX, ArrayColumns
+from apprentice_learning.data.columns import ACTION_PREFIX, REWARD_PREFIX, ArrayColumns, Columns
+from apprentice_learning.data.store_columns import StoreColumns
 from apprentice_learning.representations.preprocessing import fingerprint
 from apprentice_learning.representations.registry import ConnectorRegistry, Domain, domain_index
+from apprentice_store.store import Store
 
 CAMERA = "camera/side"
 SOCKET, TOOL = "object/socket/pose", "tool/pose"
+SUCCESS = "scripted/sparse"
+"""the binary reward that the calibrated pose gave at collection"""
 
 
 @dataclass(frozen=True)
@@ -62,31 +68,51 @@ class ConnectorData:
 
     @classmethod
     def from_episodes(
-        cls, episodes: Sequence[Episode], camera: str = CAMERA, reward: str = "scripted/sparse", action: str = "executed"
+        cls, episodes: Sequence[Episode], camera: str = CAMERA, reward: str = SUCCESS, action: str = "executed"
     ) -> ConnectorData:
         """Episodes of the store or of a simulation; their metadata name connector_id, robot_id, background_id (and preprocessing).
 
-        `reward`: the binary one that the calibrated pose gave at collection. ApprenticeError names what an episode lacks.
+        ApprenticeError names what an episode lacks.
         """
         columns = ArrayColumns.from_episodes(episodes)
+        offset = np.full((int(columns.episode_starts[-1]), 2), np.nan, dtype=np.float32)
+        for e, start in zip(episodes, columns.episode_starts, strict=False):
+            if SOCKET in e.privileged and TOOL in e.observations:
+                offset[start : start + len(e) + 1] = e.privileged[SOCKET][:, :2] - e.observations[TOOL][:, :2]
+        said = {e.episode_id: e.meta.get("metadata", {}) for e in episodes}
+        return cls._of(columns, said, offset, camera, reward, action)
+
+    @classmethod
+    def from_store(
+        cls, store: Store, where: str, progress: Callable[[int, int], None] | None = None, camera: str = CAMERA, reward: str = SUCCESS,
+        action: str = "executed",
+    ) -> ConnectorData:
+        """The same of all episodes that fulfil `where`, in the order of their starts. Each bag is decoded once: frames lie memory-mapped in
+        the store's replay cache, which goes by the bags' hashes and is built again when they are others. Damaged bags are left out with
+        a warning; ApprenticeError when nothing is left."""
+        columns = StoreColumns.open(store, where, (camera, TOOL), progress)
+        said = {r.episode_id: json.loads(r.metadata_json) for r in store.episodes(where)}
+        tool, socket = columns.columns[TOOL], columns.columns.get(f"privileged/{SOCKET}")
+        offset = np.full((len(tool), 2), np.nan, dtype=np.float32) if socket is None else socket[:, :2] - tool[:, :2]
+        return cls._of(columns, said, offset, camera, reward, action)
+
+    @classmethod
+    def _of(
+        cls, columns: Columns, said: Mapping[str, Mapping[str, Any]], offset: np.ndarray, camera: str, reward: str, action: str
+    ) -> ConnectorData:
         for needed in (camera, ACTION_PREFIX + action, REWARD_PREFIX + reward):
             if needed not in columns.columns:
                 raise ApprenticeError(f"not every episode has {needed}")
         given = columns.columns[REWARD_PREFIX + reward]
         success = np.zeros(len(given), dtype=bool)
         success[1:] = given[:-1] > 0.5  # NaN behind each episode's last step: the next one's first frame is no success
-        offset = np.full((len(given), 2), np.nan, dtype=np.float32)
-        for e, start in zip(episodes, columns.episode_starts, strict=False):
-            if SOCKET in e.privileged and TOOL in e.observations:
-                offset[start : start + len(e) + 1] = e.privileged[SOCKET][:, :2] - e.observations[TOOL][:, :2]
         facts = []
-        for e in episodes:
-            said = e.meta.get("metadata", {})
-            missing = [k for k in ("connector_id", "robot_id") if k not in said]
+        for e in columns.episodes:
+            own = said[e.episode_id]
+            missing = [k for k in ("connector_id", "robot_id") if k not in own]
             if missing:
                 raise ApprenticeError(f"{e.episode_id}: metadata lacks {', '.join(missing)}")
-            text = {k: str(said.get(k, "")) for k in ("connector_id", "robot_id", "background_id", "preprocessing")}
-            facts.append(EpisodeFacts(*text.values()))
+            facts.append(EpisodeFacts(*(str(own.get(k, "")) for k in ("connector_id", "robot_id", "background_id", "preprocessing"))))
         return cls(columns.columns[camera], columns.columns[ACTION_PREFIX + action], success, offset, columns.episode_starts, tuple(facts))
 
     @classmethod

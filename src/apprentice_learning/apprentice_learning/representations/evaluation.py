@@ -108,12 +108,14 @@ def probe_domains(trainer: RewardTrainer, rows: int = 4000, seed: int = 0) -> tu
 
 
 def reward_config(method: Method, seed: int, preset: str, **changes: Any) -> FrameModelConfig:
-    """The run of `method` under a preset (`small`, `full`), `changes` laid over it; ApprenticeError for another preset."""
+    """The run of `method` under a preset (`small`, `full`), `changes` laid over it (also those of `representation`, field by field);
+    ApprenticeError for another preset."""
     if preset not in PRESETS:
         raise ApprenticeError(f"no preset {preset!r}; known: {', '.join(PRESETS)}")
     fields = {**PRESETS[preset], **changes}
-    representation = RepresentationConfig.model_validate({**fields.pop("representation", {}), "method": method})
-    return FrameModelConfig(representation=representation, seed=seed, **fields)
+    parts = [given.get("representation", {}) for given in (PRESETS[preset], changes)]
+    fields["representation"] = RepresentationConfig.model_validate({**parts[0], **parts[1], "method": method})
+    return FrameModelConfig(seed=seed, **fields)
 
 
 @dataclass(frozen=True)

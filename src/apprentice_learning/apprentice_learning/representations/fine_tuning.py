@@ -16,7 +16,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.algorithms.iql import IQL
 from apprentice_learning.bundles import write_policy
 from apprentice_learning.data.shares import Shares
-from apprentice_learning.online.journal import Journal
+from apprentice_learning.online.journal import Entry, Journal
 from apprentice_learning.representations.array_trainer import ArrayTrainer
 from apprentice_learning.representations.dataset import CAMERA, TrainingSet
 from apprentice_learning.representations.offline_rl import FeatureBank, encode, feature_batch
@@ -83,20 +83,35 @@ class FineTuner(ArrayTrainer):
         self.online = {k: np.concatenate([self.online[k], v]) for k, v in new.items()} if self.online else new
         return p
 
+    def take(self, entry: Entry) -> np.ndarray:
+        """A committed episode's probabilities of s' [T]. It is learned from (executed actions, and the updates that its steps are worth)
+        unless it lies at or before `position`. ApprenticeError for one that cannot be read, or is without the camera."""
+        frames = None if entry.episode is None else entry.episode.observations.get(self.config.camera)
+        if entry.episode is None or frames is None:
+            raise ApprenticeError(f"episode {entry.episode_id} has no {self.config.camera}")
+        if entry.position <= self.position:
+            return self.probability(frames[1:])
+        self.position = entry.position
+        return self.learn(frames, entry.episode.actions["executed"])
+
     def follow(self, journal: Journal) -> int:
-        """Takes up what was committed behind `position` (each episode's executed actions), and does the updates that its steps are worth;
-        returns how many episodes there were. Unreadable and empty ones are passed over; one without the camera is an ApprenticeError."""
+        """Takes up what was committed behind `position`; returns how many episodes that were. Unreadable and empty ones are passed
+        over."""
         taken = 0
         for entry in journal.after(self.position, (self.config.camera,)):
-            self.position = entry.position
             if entry.episode is None or not len(entry.episode):
+                self.position = entry.position
                 continue
-            frames = entry.episode.observations.get(self.config.camera)
-            if frames is None:
-                raise ApprenticeError(f"episode {entry.episode_id} has no {self.config.camera}")
-            self.learn(frames, entry.episode.actions["executed"])
+            self.take(entry)
             taken += 1
         return taken
+
+    def begin_trial(self) -> None:
+        """Puts the exploration noise to where the transitions so far have brought it: a practice that was killed in the middle of a trial
+        draws for that trial what it would have drawn."""
+        self.noise = np.random.default_rng([self.config.seed, 19])
+        if self.online:
+            self.noise.standard_normal(self.online["action"].shape)
 
     def update(self) -> dict[str, Tensor]:
         """One gradient step on a batch of exactly the online share (C21); ApprenticeError before the first episode."""
@@ -141,11 +156,11 @@ class FineTuner(ArrayTrainer):
         self.online = {k[len(ONLINE) :]: v.numpy().copy() for k, v in state.items() if k.startswith(ONLINE)}
 
     def facts(self) -> dict[str, Any]:
-        own = {"noise": self.noise.bit_generator.state, "credit": self.shares.credit.tolist(), "updates": self.step}
+        own = {"credit": self.shares.credit.tolist(), "updates": self.step}
         return super().facts() | own | {"position": self.position}
 
     def restore(self, state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         super().restore(state, facts)
-        self.noise.bit_generator.state = facts["noise"]
         self.shares.credit = np.array(facts["credit"])
         self.step, self.position = int(facts["updates"]), int(facts["position"])
+        self.begin_trial()

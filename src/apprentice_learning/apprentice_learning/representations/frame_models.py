@@ -110,6 +110,8 @@ class _FrameTrainer(ArrayTrainer):
         self.network.to(self.device)
         self.extra.to(self.device)
         self.optimisers = {"model": adam([*self.network.parameters(), *self.extra.parameters()], config.learning_rate)}
+        if self.extra.optimiser is not None:
+            self.optimisers["adversary"] = self.extra.optimiser
         self.modules = {"model": self.network}
         if self.extra.classifier is not None:
             self.modules = {**self.modules, "representation": self.extra}

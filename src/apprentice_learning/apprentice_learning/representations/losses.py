@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from apprentice_learning.algorithms.learner import adam
 from apprentice_learning.networks.mlp import mlp
 from apprentice_learning.representations.config import RepresentationConfig
 from apprentice_learning.representations.split import Latent, reverse_gradient
@@ -21,8 +22,12 @@ class RepresentationLoss(nn.Module):
     """Adversary and information cost of an encoder; owns the domain classifier F_psi.
 
     One mechanism, reversal: the domain loss (52) is *added*, F_psi descends it at full weight, and its gradient reaches the encoder once
-    reversed, times adv_weight and the ramped lambda_adv.
+    reversed, times adv_weight and the ramped lambda_adv. With `config.adversary`, F_psi first takes steps of its own on the newest latents,
+    by `optimiser`, which whoever owns this loss keeps with its own (None otherwise).
     """
+
+    remembered: Tensor
+    remembered_domain: Tensor
 
     def __init__(self, invariant: int, domains: int, config: RepresentationConfig, steps: int):
         """`invariant`: size of z_I over all cameras; `steps`: over which ramp and warm-up run. ValueError without two domains."""
@@ -32,7 +37,13 @@ class RepresentationLoss(nn.Module):
         if config.adversarial:
             if domains < 2:
                 raise ValueError(f"{config.method}: an adversary needs at least two domains, got {domains}")
-            self.classifier = mlp((invariant, *config.hidden, domains), config.dropout)
+            slope = 0.0 if config.adversary is None else config.adversary.slope
+            self.classifier = mlp((invariant, *config.hidden, domains), config.dropout, slope)
+        self.optimiser: torch.optim.Optimizer | None = None
+        if self.classifier is not None and config.adversary is not None:
+            self.optimiser = adam(self.classifier.parameters(), config.adversary.learning_rate)
+            self.register_buffer("remembered", torch.zeros(config.adversary.memory, invariant))
+            self.register_buffer("remembered_domain", torch.full((config.adversary.memory,), NO_DOMAIN))
 
     def lambda_adv(self, step: int) -> float:
         p = min(step / self.steps, 1.0)
@@ -50,11 +61,29 @@ class RepresentationLoss(nn.Module):
         known = domain != NO_DOMAIN
         if self.classifier is not None and bool(known.any()):
             invariant = torch.cat([x.invariant for x in latents], dim=-1)[known]
+            self._keep_up(invariant.detach(), domain[known])
             logits = self.classifier(reverse_gradient(invariant, self.config.adv_weight * self.lambda_adv(step)))
             loss = functional.cross_entropy(logits, domain[known])
             total = total + loss
             parts |= {"domain_loss": loss.detach(), "domain_accuracy": (logits.argmax(-1) == domain[known]).float().mean()}
         return total, parts
+
+    def _keep_up(self, invariant: Tensor, domain: Tensor) -> None:
+        """F_psi's own steps, on the newest latents that the encoder has given."""
+        settings = self.config.adversary
+        if self.classifier is None or self.optimiser is None or settings is None or not (self.training and torch.is_grad_enabled()):
+            return
+        keep = settings.memory
+        self.remembered = torch.cat((self.remembered, invariant))[-keep:]
+        self.remembered_domain = torch.cat((self.remembered_domain, domain))[-keep:]
+        rows = torch.nonzero(self.remembered_domain != NO_DOMAIN).squeeze(-1)
+        for _ in range(settings.updates):
+            pick = rows[torch.randint(len(rows), (min(settings.batch, len(rows)),), device=rows.device)]
+            loss = functional.cross_entropy(self.classifier(self.remembered[pick]), self.remembered_domain[pick])
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
 
 
 def domain_probe(latent: Tensor, domain: Tensor, seed: int = 0, weight_decay: float = 1e-2) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from apprentice_learning.networks.encoders import native_bfloat16, to_input
 from apprentice_learning.representations.config import SplitConfig
@@ -80,6 +81,9 @@ class SplitEncoder(nn.Module):
         h = torch.relu_(self.dense(maps.float().flatten(1)))
         nothing = h.new_zeros((len(h), 0))
         invariant = nothing if self.of_invariant is None else self.of_invariant(h)
+        if self.config.normalise:
+            # Else the encoder can win the game by the size of z_I alone, which says nothing of what is in it.
+            invariant = functional.layer_norm(invariant, invariant.shape[1:])
         if self.of_specific is None:
             return Latent(invariant, nothing, None, nothing)
         if not self.config.bottleneck:

@@ -121,6 +121,11 @@ class FloatingPlug:
         down = np.array(p.getMatrixFromQuaternion(quaternion)).reshape(3, 3)[:, 2] * self.connector.reach
         return np.array(position) - down - self._scatter
 
+    @property
+    def orientation(self) -> np.ndarray:
+        """Of the plug, quaternion xyzw [4]."""
+        return np.array(p.getBasePositionAndOrientation(self._plug, physicsClientId=self.client)[1])
+
     def step(self, action: np.ndarray) -> FloatingStep:
         """One control step; `action` [3] in [-1, 1], +-1 is 1 cm, from the measured position (spec 001c section 1.1)."""
         low, high = [-BOX, -BOX, -0.01], [BOX, BOX, TOP]

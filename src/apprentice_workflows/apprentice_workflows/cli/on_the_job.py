@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from apprentice_workflows.on_the_job.starts import Scenario
 
 app = typer.Typer(no_args_is_help=True, help="Reward models and policies that carry over to connectors nobody has seen, and practice.")
-PresetOption = Annotated[str, typer.Option("--preset", "-p", help="full (128 px, for a GPU), small or tiny.")]
+PresetOption = Annotated[str, typer.Option("--preset", "-p", help="full (128 px, for a GPU), small, small_c13 or tiny.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where episodes, models and results go, a folder a preset.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=0, help="Seeds 0, 1, ...; 0: the preset's.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]
@@ -105,6 +105,32 @@ def train(
         job.policy(of_policy, seed)
         for kind in (f"reward_{of_reward}", "localiser", f"policy_{of_policy}"):
             typer.echo(job.models(kind, seed))
+
+
+@app.command("probe")
+def probe(
+    preset: PresetOption = "small", out: OutOption = OUT, seed: SeedOption = 0,
+    method: Annotated[list[str] | None, typer.Option("--method", "-m", help="Representation of the reward model; daib by default.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """What a trained reward model's latents still tell of the training domain, and whether its adversary is at work (C13)."""
+    from dataclasses import asdict
+
+    from apprentice_core.errors import ApprenticeError
+    from apprentice_learning.representations.config import METHOD_NAMES
+    from apprentice_learning.representations.probe import probe_report
+
+    unknown = sorted(set(method or ()) - set(METHOD_NAMES))
+    if unknown:
+        raise ApprenticeError(f"no representation {', '.join(unknown)}; known: {', '.join(METHOD_NAMES)}")
+    with _job(preset, out) as job:
+        found = {m: asdict(probe_report(job.reward(m, seed), seed=seed)) for m in method or ["daib"]}  # type: ignore[arg-type]
+    if as_json:
+        print_json({m: {k: None if v != v else v for k, v in r.items()} for m, r in found.items()})
+        return
+    columns = ("representation", "domains", "chance", "z_I", "z_S", "z_I augmented", "adversary", "its dead units", "scale of z_I")
+    rows = [(m, *("-" if v != v else f"{v:.3g}" for v in r.values())) for m, r in found.items()]
+    print_table("Accuracy of fresh linear probes of the training domain, and of the adversary itself", columns, rows)
 
 
 @app.command("practise")

@@ -60,7 +60,7 @@ class Curve:
         return None
 
     def intervention(self, reason: str) -> None:
-        """A reset that needed a person (X13); in simulation the next one puts the plug back."""
+        """A reset that needed a person (X13)."""
         _append(self.folder / INTERVENTIONS, {"env_steps": self.steps, "reason": reason})
 
     def summary(self) -> dict[str, Any]:

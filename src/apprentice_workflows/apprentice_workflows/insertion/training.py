@@ -15,6 +15,7 @@ from apprentice_learning.online.train import online_specs
 from apprentice_sim.sim_cell import SimCell
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
+from apprentice_workflows.insertion.attended import Attended
 from apprentice_workflows.insertion.curve import TRAIN, TRAINING, Curve
 from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import Method
@@ -107,14 +108,12 @@ def _practise(
     def after(ref: EpisodeRef) -> None:
         if ref.episode_id:
             curve.add(ref.episode_id)
-        else:
-            curve.intervention(ref.reason)
         tell(min(curve.steps, config.steps), config.steps, curve.recent if ref.episode_id else ref.reason)
         if curve.is_solved:
             trainer.stop()
 
     # A run that was solved before its steps were over stays as it is.
-    result = trainer.result(trainer.export()) if curve.is_solved else practise(trainer, cell, request, after)
+    result = trainer.result(trainer.export()) if curve.is_solved else practise(trainer, Attended(cell, curve.intervention), request, after)
     if result.stopped and not curve.is_solved:
         raise KeyboardInterrupt
     taken = trainer.steps - before

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from apprentice_core.cell import EpisodeRequest, ResetRequest
+from apprentice_core.errors import ApprenticeError
 from apprentice_core.insertion import errors, final_distance, reward_hacks, saturation
 from apprentice_core.statistics import wilson
 from apprentice_learning.runner import PolicyRunner
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
+from apprentice_workflows.insertion.attended import Attended
 from apprentice_workflows.insertion.goals import NoiseTarget, Point, executions
 from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import BASE, DRIVER, POLICY, REWARDS, VERIFIED, Rig
@@ -38,6 +40,7 @@ def run_trials(
         if bundle is not None:
             cell.sources[POLICY] = PolicyRunner(bundle, cell.spec.action_space, name=POLICY)
         driver = DRIVER if bundle is not None else BASE
+        attended = Attended(cell, lambda reason: None)
         goal, out = rig.goal, {}
         try:
             for condition in CONDITIONS:
@@ -45,7 +48,9 @@ def run_trials(
                 done = len(store.episodes(f"kind = 'episode' and tag = '{tag}'"))
                 for i, g in enumerate(goals[done:], done):
                     start = ResetRequest(seed=START_SEED + i, initial_state=socket_start(target, g.offset))
-                    cell.run(EpisodeRequest(rig.task.name, driver, start, metadata=g.metadata(), tags=(EVALUATE, tag)))
+                    ref = attended.run(EpisodeRequest(rig.task.name, driver, start, metadata=g.metadata(), tags=(EVALUATE, tag)))
+                    if not ref.episode_id:
+                        raise ApprenticeError(f"execution {i + 1} with a {condition} goal could not be run: {ref.reason}")
                     tell(i + 1, n, condition)
                 out[condition] = summarise(store, tag, method)
         finally:
@@ -64,5 +69,6 @@ def summarise(store: Store, tag: str, method: Method) -> dict[str, Any]:
         "successes": successes, "trials": len(episodes), "low": low, "high": high,
         "distance_mm": [round(1000 * final_distance(e), 3) for e in episodes],
         "lateral_mm": [round(1000 * float(np.linalg.norm(errors(e)[-1, :2])), 3) for e in episodes],
-        "saturated": saturation(actions), "reward_hacks": len(hacks), "episode_ids": [e.episode_id for e in episodes],
+        "saturated": saturation(actions), "reward_hacks": len(hacks),
+        "interventions": sum(e.meta["reset_mode"] == "operator" for e in episodes), "episode_ids": [e.episode_id for e in episodes],
     }

@@ -50,7 +50,7 @@ class Job:
     @property
     def data(self) -> ConnectorData:
         if self._data is None:
-            self._data = read_collection(self.episodes, self.s)
+            self._data = read_collection(self.episodes, self.s, self.tell)
         return self._data
 
     @property
@@ -68,7 +68,8 @@ class Job:
 
     @property
     def frame_changes(self) -> dict[str, Any]:
-        return {k: v for k, v in {"steps": self.s.reward_steps, "batch": self.s.batch}.items() if v}
+        changes = {"steps": self.s.reward_steps, "batch": self.s.batch, "representation": self.s.representation}
+        return {k: v for k, v in changes.items() if v}
 
     def reward(self, method: Method, seed: int) -> RewardTrainer:
         """Trained or read; its bundle lies beside its checkpoints, for `reward_node`."""
@@ -91,7 +92,7 @@ class Job:
     def policy(self, method: Method, seed: int) -> OfflineTrainer:
         """The offline learner of section 4.4 as it was trained, fresh in every call: practice changes it."""
         changes = {k: v for k, v in {"steps": self.s.offline_steps, "batch": self.s.batch}.items() if v}
-        trainer = OfflineTrainer(offline_config(self.s.models, method, seed, **changes), self.training)
+        trainer = OfflineTrainer(offline_config(self.s.models, method, seed, self.s.representation, **changes), self.training)
         folder, name = self.models(f"policy_{method}", seed), f"train policy_{method}, seed {seed}"
         finish(trainer, trainer.config.steps, folder, lambda done, total, _: self.tell(name, done, total, ""))
         if not (folder / BUNDLE).is_dir():
