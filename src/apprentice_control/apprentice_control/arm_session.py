@@ -29,6 +29,9 @@ ESTOP_FILE = "estop.json"
 ESTOP_QUIET = 1.0
 """s without a further request after which the cause of an emergency stop counts as gone (ours)"""
 
+SETTLE_PERIODS = 3
+"""control periods of rest after placing the objects in lockstep, as in SimCell (ours)"""
+
 
 def claim(folder: Path) -> IO[str]:
     """The lock of a cell's state folder, held as long as the file is open; SafetyError when another arm_node has it."""
@@ -149,9 +152,11 @@ class ArmSession:
         """Simulation: places the objects; the arm stays where it is. Returns the description; ApprenticeError for an unknown start."""
         self.backend.world.reset_scene(initial_state, seed)
         if self.lockstep:
-            # One period of standing still, so that what follows bears a later stamp than anything before.
-            self.loop.hold(0, "scene_reset", "")
-            self.run_period(self.cycles, lambda _: None)
+            # Standing still, so that what follows bears a later stamp than anything before, and until the objects rest and may sleep.
+            for _ in range(SETTLE_PERIODS):
+                self.loop.hold(0, "scene_reset", "")
+                self.run_period(self.cycles, lambda _: None)
+            self.backend.world.sleep()
         return str(self.backend.world.description())
 
     # -- time --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -109,6 +111,16 @@ class ApprenticeNode(Node):
         """Ends the node's main loop from any callback or thread."""
         self.exit_code = self.exit_code or exit_code
         self._stop.set()
+
+    def stand_back(self, on: bool = True) -> None:
+        """Whether waking this process may interrupt one that runs (Linux: batch scheduling, which any user may ask for). It has its whole
+        share of the processor either way: for nodes whose messages nobody waits for at the moment. For all its threads."""
+        if not hasattr(os, "SCHED_BATCH"):
+            return
+        policy = os.SCHED_BATCH if on else os.SCHED_OTHER
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # it has just ended
+                os.sched_setscheduler(int(thread), policy, os.sched_param(0))
 
     def wake(self) -> None:
         """From any thread: what a coroutine of this node awaits is there."""

@@ -7,9 +7,11 @@ import struct
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_executor import LeanExecutor
 
 _STAMP = struct.Struct("<iI")
 _STAMP_BIG = struct.Struct(">iI")
@@ -43,6 +45,14 @@ class PolledGroup(CallbackGroup):
 
     def ending_execution(self, entity: Any) -> None:
         raise RuntimeError("a polled subscription was executed")
+
+
+def set_awake(node: Node, group: PolledGroup, awake: bool) -> None:
+    """Whether what comes in `group` wakes the node (under LeanExecutor; another executor never sees a PolledGroup)."""
+    if group.polled == awake:
+        group.polled = not awake
+        if isinstance(node.executor, LeanExecutor):
+            node.executor.refresh()
 
 
 def take_raw(subscription: Subscription) -> tuple[bytes, Any] | None:

@@ -23,7 +23,7 @@ from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.episode import EpisodeContext
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode
-from apprentice_core.ros_polled import PolledGroup, header_stamp, take_raw
+from apprentice_core.ros_polled import PolledGroup, header_stamp, set_awake, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
@@ -97,8 +97,11 @@ class SourceShell:
             self._thread.start()
         node.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         node.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE)
-        node.create_subscription(Tick, "tick", self._on_tick, SPINE)
-        node.create_subscription(Applied, "applied", self._on_applied, SPINE, raw=True)
+        # Ticks wake the source while it drives alone: a cell has several that do not.
+        self._spine = PolledGroup()
+        self._ticks = node.create_subscription(Tick, "tick", self._on_tick, SPINE, callback_group=self._spine)
+        node.create_subscription(Applied, "applied", self._on_applied, SPINE, raw=True, callback_group=self._spine)
+        node.stand_back(lockstep)
 
     @property
     def driving(self) -> bool:
@@ -145,16 +148,30 @@ class SourceShell:
             self.context = None
             if self._job and self._job.plan.episode_id == event.episode_id:
                 self._job = None
-            if self._taps:
-                self._taps.stay_awake(False)
+            self._stay_awake(False)
         elif event.event == EpisodeEvent.START and self.name in event.source.split("+") and self.source is not None:
             context = context_from_start(event)
             source = self._before(context, self.source) if self._before else self.source
             self.source, self.context = source, context
-            if self._taps:
-                self._taps.stay_awake(True)
             self.run_in_worker(lambda: source.reset(context))
+            self._stay_awake(True)
+            self._catch_up()
             self._ahead()
+
+    def _stay_awake(self, awake: bool) -> None:
+        if self._taps:
+            self._taps.stay_awake(awake)
+        set_awake(self.node, self._spine, awake)
+        if self.lockstep:
+            self.node.stand_back(not awake)
+
+    def _catch_up(self) -> None:
+        """Of the ticks that came while others drove only the newest may be this episode's first, which has overtaken its start."""
+        newest = None
+        while (taken := take_raw(self._ticks)) is not None:
+            newest = taken[0]
+        if newest is not None:
+            self._on_tick(deserialize_message(newest, Tick))
 
     def _ahead(self) -> None:
         """An image or an episode's start has come, a tick is about to: what it will name is decoded by then."""

@@ -16,8 +16,7 @@ from rclpy.subscription import Subscription
 
 from apprentice_core.assembler import ObservationAssembler
 from apprentice_core.cell import StreamSpec
-from apprentice_core.ros_executor import LeanExecutor
-from apprentice_core.ros_polled import PolledGroup, header_stamp, message_class, take_raw
+from apprentice_core.ros_polled import PolledGroup, header_stamp, message_class, set_awake, take_raw
 from apprentice_core.ros_qos import sensor_subscriber
 from apprentice_core.streams import JointNames
 
@@ -51,10 +50,7 @@ class StreamTaps:
 
     def stay_awake(self, awake: bool) -> None:
         """Whether `on_wake` is called from now on."""
-        if self._waking.polled == awake:
-            self._waking.polled = not awake
-            if isinstance(self._node.executor, LeanExecutor):
-                self._node.executor.refresh()
+        set_awake(self._node, self._waking, awake)
 
     def _decode(self, stream: str, raw: bytes) -> Any:
         return deserialize_message(raw, self._types[stream])

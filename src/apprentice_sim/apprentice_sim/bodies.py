@@ -97,9 +97,9 @@ def wavefront(parts: Sequence[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def triangles(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Outward triangles [M, 3, 3] and their unit normals [M, 3] of a convex part."""
-    corners = part_vertices(part)
+def triangles(part: Part, segments: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Outward triangles [M, 3, 3] and their unit normals [M, 3] of a convex part; `segments` of a cylinder."""
+    corners = part_vertices(part, segments)
     hull = ConvexHull(corners)
     faces, normals = corners[hull.simplices], hull.equations[:, :3]
     turned = np.einsum("mi,mi->m", np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0]), normals) < 0
