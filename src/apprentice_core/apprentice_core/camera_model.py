@@ -34,6 +34,14 @@ class CameraModel:
         cx, cy = (w - 1) / 2, (h - 1) / 2
         return cls(h, w, (f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0), (f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0))
 
+    def shifted(self, right: float, down: float) -> CameraModel:
+        """The same camera with its optical axis so many pixels further to the right and down."""
+        k, p = list(self.k), list(self.p)
+        for m, row in ((k, 3), (p, 4)):
+            m[2] += right
+            m[row + 2] += down
+        return replace(self, k=tuple(k), p=tuple(p))
+
     def at_record_size(self, record: tuple[int, int]) -> CameraModel:
         """The calibration of the image that `images.to_record_size` makes of this camera's image."""
         rh, rw = record

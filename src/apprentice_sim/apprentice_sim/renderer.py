@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pybullet as p
 
+from apprentice_core.camera_model import CameraModel
 from apprentice_core.config import CameraConfig
 from apprentice_core.errors import ConfigError
 from apprentice_core.images import to_record_size
@@ -18,11 +19,19 @@ from apprentice_sim.world import World
 NEAR, FAR = 0.02, 4.0
 LIGHT = (0.5, -0.6, 1.6)
 AMBIENT, DIFFUSE = 0.55, 0.5
+AXIS = (0.5, -0.5)
+"""where the software renderer has the optical axis, in pixels right of and below the picture's middle: it takes a pixel's corner for its
+centre. Found by projecting known points; a calibration of the simulated camera would say the same"""
 
 
 @lru_cache(maxsize=4)
 def _raster(n: int, colour: tuple[float, ...]) -> ClothRaster:
     return ClothRaster(n, colour, LIGHT, AMBIENT, DIFFUSE)
+
+
+def camera_model(camera: CameraConfig) -> CameraModel:
+    """The calibration of a simulated camera's pictures at the record size."""
+    return CameraModel.from_fov(camera.raw, camera.fov).shifted(*AXIS).at_record_size(camera.record)
 
 
 class Renderer:
