@@ -224,6 +224,14 @@ class EvaluationStart(Strict):
     shapes: dict[str, str] = Field(default_factory=dict, description="object to shape name; the task's default where absent")
 
 
+class TrialSet(Strict):
+    """A condition of a supervised evaluation (spec 001c sections 2.5 and 3.5): `count` trials a policy, each with a seed of its own."""
+
+    count: int = Field(ge=1, le=1000)
+    start: str = Field("", description="start of the scene that the seed draws from")
+    perturbation: float = Field(0.0, ge=0, le=0.01, description="of the commanded goal in x and y, with signs that the seed draws, m")
+
+
 class TaskConfig(Strict):
     """config/tasks/*.yaml (spec 000 line 1)."""
 
@@ -246,6 +254,14 @@ class TaskConfig(Strict):
     scene_options: dict[str, float] = Field(default_factory=dict, description="numbers that the scene understands; it refuses others")
     limits: Limits = Limits()
     starts: dict[str, dict[str, EvaluationStart]] = Field(default_factory=dict, description="set name to start name to start")
+
+    trials: dict[str, TrialSet] = Field(default_factory=dict, description="conditions in which people judge this task, by name")
+
+    @model_validator(mode="after")
+    def _sets_differ(self) -> TaskConfig:
+        if both := sorted({*self.trials} & {*self.starts, "random", "all"}):
+            raise ValueError(f"trials.{both[0]}: is the name of a set of starts")
+        return self
 
     @model_validator(mode="after")
     def _markers_differ(self) -> TaskConfig:
