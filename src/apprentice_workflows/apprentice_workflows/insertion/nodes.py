@@ -112,7 +112,9 @@ class NodeRun:
         return make_controller(method.base, robot, float(space.dimensions[0].high)).version_hash
 
     def episode(self, bundle: Path) -> None:
-        """ApprenticeError when episode after episode cannot be run."""
+        """ApprenticeError when episode after episode cannot be run, or the supervisor says that the reward is fooled."""
+        if alarm := getattr(self.cell, "alarm", ""):
+            raise ApprenticeError(f"practice stops: {alarm}; once you have looked, call supervisor/clear and start again")
         if bundle != self._loaded:
             load_policy(self.cell, bundle)
             self._loaded = bundle
