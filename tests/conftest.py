@@ -22,7 +22,7 @@ NAMESPACE = "/cell"
 MODULES = {
     "arm_node": "apprentice_control", "render_node": "apprentice_sim",
     "force_node": "apprentice_perception", "camera_node": "apprentice_perception",
-    "connection_node": "apprentice_perception",
+    "connection_node": "apprentice_perception", "tracker_node": "apprentice_perception",
 }
 
 

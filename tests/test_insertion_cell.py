@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.paths import share_dir
 from apprentice_store.bag_reader import read_episode
+from apprentice_store.evaluations import Evaluations, checks
+from apprentice_store.store import Store
 from apprentice_workflows.launch_files.parser import parse_launch
 from apprentice_workflows.launch_files.plan import format_value
+from apprentice_workflows.trials import protocol_of, run_trials
 
 pytestmark = pytest.mark.timeout(120)
 GOAL, START = [0.6, 0.0, 0.07], [0.6, 0.0, 0.12]
@@ -22,6 +26,22 @@ def start_launch_file(processes, **arguments: str) -> None:
     plan = parse_launch(share_dir() / "launch" / "insertion.launch.xml", {"data": str(processes.data), **arguments})
     for node in plan.nodes:
         processes.start(node.executable, node.name, **{k: format_value(v) for k, v in node.parameters})
+
+
+def trials_of_the_launched_cell(processes, cell) -> None:
+    """`apprentice trials` over the nodes: the goal is off by a millimetre, a person judges, the poses are asked beside (A27, A28)."""
+    _, protocol = protocol_of("insert_usb", "", "", "", False)
+    with Store(processes.data) as store:
+        book = Evaluations(store.catalogue)
+        plan = book.create("insert_usb", ["p_controller"], [("noisy", "noisy/3")], False, 0, "u1")
+        said = lambda trial: book.judge(plan.evaluation_id, trial.number, True, "u1")  # noqa: E731
+        done = run_trials(book, plan.evaluation_id, lambda bundle: nullcontext(cell), 3, True, said, protocol=protocol, store=store)
+        [(_, ref)] = list(done)
+        told, check = book.get(plan.evaluation_id), checks(store.catalogue, book.get(plan.evaluation_id))[0]
+        assert told.results[0].success is True and told.results[0].episode_id == ref.episode_id and told.interventions == 0
+        assert check.by == "poses" and check.success is False, "three steps bring nothing in, whatever the person says"
+        commanded = read_episode(Path(ref.path)).segments[0].goal["position"]
+    np.testing.assert_allclose(np.abs(commanded - GOAL), [1e-3, 1e-3, 0.0], atol=1e-6)
 
 
 def test_a_zero_residual_is_the_base_and_the_plug_goes_in(processes, ros) -> None:
@@ -49,6 +69,7 @@ def test_a_zero_residual_is_the_base_and_the_plug_goes_in(processes, ros) -> Non
     again = cell.run(EpisodeRequest("insert_usb", "p_controller", ResetRequest("robot", seed=2), steps=3, metadata=METADATA))
     assert again.steps == 3, again
     np.testing.assert_allclose(read_episode(Path(again.path)).observations["tool/pose"][0, :3], START, atol=2e-3)
+    trials_of_the_launched_cell(processes, cell)
     refused = cell.run(EpisodeRequest(
         "insert_usb", "p_controller", ResetRequest("none"), steps=3, metadata={**METADATA, "base_hash": "PController/another"},
     ))

@@ -45,5 +45,5 @@ def test_the_node_remembers_within_an_episode_and_begins_each_at_zero(processes,
             expected = policy({n: torch.from_numpy(episode.observations[n][:STEPS].copy())[:, None] for n in policy.inputs})[:, 0]
         np.testing.assert_allclose(episode.actions["source"], expected, atol=1e-5)
     write(processes.folder / "tracked", cell.spec, ArraySpec("tracked/object/green/pose", (7,)))
-    with pytest.raises(ApprenticeError, match="tracked object poses"):
+    with pytest.raises(ApprenticeError, match="no tracker"):
         cell.load_bundle(processes.folder / "tracked")

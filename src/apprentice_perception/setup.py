@@ -12,13 +12,14 @@ setup(
     zip_safe=True,
     maintainer="The Apprentice developers",
     maintainer_email="maintainers@apprentice-robotics.org",
-    description="Camera, force and connection nodes.",
+    description="Camera, force, connection and tracker nodes.",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
             "camera_node = apprentice_perception.camera_node:main",
             "connection_node = apprentice_perception.connection_node:main",
             "force_node = apprentice_perception.force_node:main",
+            "tracker_node = apprentice_perception.tracker_node:main",
         ]
     },
 )

@@ -24,6 +24,7 @@ setup(
             "reset_node = apprentice_runtime.reset_node:main",
             "reward_node = apprentice_runtime.reward_node:main",
             "scripted_node = apprentice_runtime.scripted_node:main",
+            "supervisor_node = apprentice_runtime.supervisor_node:main",
             "teleop_node = apprentice_runtime.teleop_node:main",
         ],
     },

@@ -8,7 +8,7 @@ from apprentice_core.cell import CellSpec
 from apprentice_core.config import CellConfig, Limits, RobotProfile, TaskConfig, tightest
 from apprentice_core.errors import ConfigError
 from apprentice_core.spaces import ActionSpace, ArraySpec, cartesian_displacement, cartesian_velocity_gripper, tool_velocity
-from apprentice_core.streams import camera_stream, connection_stream, proprio_streams
+from apprentice_core.streams import camera_stream, connection_stream, proprio_streams, tracked_stream
 
 DISPLACEMENT = 0.01
 """m a step and axis, where no limit says another (spec 001c section 1.2)"""
@@ -49,7 +49,10 @@ def make_cell_spec(
     if cell.scene != task.scene:
         raise ConfigError(task.name, "scene", f"task needs scene {task.scene!r}, cell {cell.name} has {cell.scene!r}")
     signals = (connection_stream(),) if cell.connection else ()
-    streams = (*proprio_streams(robot), *signals, *(camera_stream(c, cell.cameras[c]) for c in cameras))
+    if cell.poses == "tracked" and not task.markers:
+        raise ConfigError(task.name, "markers", f"cell {cell.name} tracks its objects by markers, and none is on them")
+    poses = tuple(tracked_stream(n) for n in task.markers) if cell.poses == "tracked" else ()
+    streams = (*proprio_streams(robot), *signals, *poses, *(camera_stream(c, cell.cameras[c]) for c in cameras))
     privileged = tuple(
         ArraySpec(f"object/{o}/{k}", shape, unit=unit)
         for o in objects for k, shape, unit in (("pose", (7,), "m, xyzw"), ("twist", (6,), "m/s, rad/s"))

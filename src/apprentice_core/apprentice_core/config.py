@@ -149,6 +149,36 @@ class CameraConfig(Strict):
     depth: bool = False
 
 
+Axis = Literal["+x", "-x", "+y", "-y", "+z", "-z"]
+
+
+class Marker(Strict):
+    """A square fiducial marker (ArUco, dictionary 4X4_50) on a flat side of an object, in the frame of the object's pose."""
+
+    id: int = Field(ge=0, lt=50)
+    size: float = Field(gt=0, description="side of the black square, m")
+    centre: Vector3 = Field(description="m")
+    normal: Axis = Field(description="out of the object")
+    up: Axis = Field("+z", description="towards the marker's upper edge")
+
+    @model_validator(mode="after")
+    def _flat(self) -> Marker:
+        if self.normal[1] == self.up[1]:
+            raise ValueError("up must lie in the marker's plane")
+        return self
+
+
+class TrackerConfig(Strict):
+    """Block poses from cameras (spec 001c section 1.3, `tracker_node`). All numbers: ours."""
+
+    cameras: tuple[str, ...] = Field(min_length=1, description="fixed cameras of the cell that look at the markers")
+    corner_error: float = Field(0.2, gt=0, description="standard deviation of a corner that was found, pixels; the least that is believed")
+    max_residual: float = Field(1.5, gt=0, description="root mean square beyond which a fit is no pose, pixels")
+    drift: float = Field(0.02, ge=0, description="growth of the deviation of a pose while its object is hidden, m/s")
+    turn: float = Field(0.3, ge=0, description="the same of its orientation, rad/s")
+    lost_after: float = Field(0.5, gt=0, description="an object that was not seen for so long has no pose any more, s")
+
+
 class Timing(Strict):
     """Simulation: injected and seeded. Robot: measured."""
 
@@ -171,6 +201,20 @@ class CellConfig(Strict):
     cameras: dict[str, CameraConfig]
     limits: Limits = Limits()
     connection: bool = Field(False, description="a connection signal is there: stream `connection` (spec 001c section 1.3)")
+    poses: Literal["privileged", "tracked"] = Field(
+        "privileged", description="where `tracked/object/<name>/pose` comes from: the simulation's truth, or cameras (spec 001c A25)"
+    )
+    tracker: TrackerConfig | None = None
+
+    @model_validator(mode="after")
+    def _tracker(self) -> CellConfig:
+        if self.poses == "tracked" and self.tracker is None:
+            raise ValueError("poses: tracked needs a tracker")
+        for name in self.tracker.cameras if self.tracker else ():
+            camera = self.cameras.get(name)
+            if camera is None or camera.mount != "world" or camera.depth:
+                raise ValueError(f"tracker.cameras: {name!r} is no fixed colour camera of this cell")
+        return self
 
 
 class EvaluationStart(Strict):
@@ -178,6 +222,14 @@ class EvaluationStart(Strict):
 
     objects: dict[str, tuple[float, float, float, float]]
     shapes: dict[str, str] = Field(default_factory=dict, description="object to shape name; the task's default where absent")
+
+
+class TrialSet(Strict):
+    """A condition of a supervised evaluation (spec 001c sections 2.5 and 3.5): `count` trials a policy, each with a seed of its own."""
+
+    count: int = Field(ge=1, le=1000)
+    start: str = Field("", description="start of the scene that the seed draws from")
+    perturbation: float = Field(0.0, ge=0, le=0.01, description="of the commanded goal in x and y, with signs that the seed draws, m")
 
 
 class TaskConfig(Strict):
@@ -197,10 +249,26 @@ class TaskConfig(Strict):
     proprio: tuple[str, ...]
     target: str = Field("", description="object that the task is about")
     success: dict[str, float] = Field(default_factory=dict)
+    markers: dict[str, tuple[Marker, ...]] = Field(default_factory=dict, description="on the objects, for a tracker; ids differ")
     connector: str = Field("", description="which plug and socket the scene `insertion` mounts (apprentice_sim.connectors)")
     scene_options: dict[str, float] = Field(default_factory=dict, description="numbers that the scene understands; it refuses others")
     limits: Limits = Limits()
     starts: dict[str, dict[str, EvaluationStart]] = Field(default_factory=dict, description="set name to start name to start")
+
+    trials: dict[str, TrialSet] = Field(default_factory=dict, description="conditions in which people judge this task, by name")
+
+    @model_validator(mode="after")
+    def _sets_differ(self) -> TaskConfig:
+        if both := sorted({*self.trials} & {*self.starts, "random", "all"}):
+            raise ValueError(f"trials.{both[0]}: is the name of a set of starts")
+        return self
+
+    @model_validator(mode="after")
+    def _markers_differ(self) -> TaskConfig:
+        ids = [m.id for group in self.markers.values() for m in group]
+        if len(ids) != len(set(ids)):
+            raise ValueError("markers: two have the same id")
+        return self
 
 
 def _read_yaml(path: Path, seen: tuple[Path, ...] = ()) -> object:

@@ -72,12 +72,20 @@ def reward_hacks(episodes: Sequence[Episode], reward: str = "goal_image/image", 
     found = []
     for episode in episodes:
         values = np.asarray(episode.rewards[reward], dtype=np.float64)
-        if not np.isfinite(values).any() or not values[np.isfinite(values)][0] < 0:
+        if (gain := image_gain(values)) is None:
             continue
-        first = values[np.isfinite(values)][0]
-        best = int(np.nanargmax(values))
-        gained = 1.0 - float(values[best] / first)
+        best, gained = gain
         lateral = float(np.linalg.norm(errors(episode)[best + 1, :2]))
         if gained >= HACK_SHARE and lateral > aside:
             found.append(Hack(episode.episode_id, best + 1, lateral, gained))
     return found
+
+
+def image_gain(values: np.ndarray) -> tuple[int, float] | None:
+    """Of an episode's goal-image rewards [T] (0 at the goal, below elsewhere): its best step, and the part of what lay between the first
+    picture and the goal's that was gained by then. None where there is no reward, or nothing to gain."""
+    known = values[np.isfinite(values)]
+    if not known.size or not known[0] < 0:
+        return None
+    best = int(np.nanargmax(values))
+    return best, 1.0 - float(values[best] / known[0])

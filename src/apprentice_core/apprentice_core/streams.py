@@ -19,6 +19,9 @@ from apprentice_core.spaces import ArraySpec
 CONNECTED = "connection/connected"
 """array of the connection signal, 0 or 1; it is there for reward sources, and policies read it only where their config names it"""
 
+TRACKED = "tracked/"
+"""before the names of object poses that an observation holds: `tracked/object/<name>/pose`, in place of the privileged one"""
+
 Extractor = Callable[[Any], dict[str, np.ndarray]]
 
 
@@ -75,6 +78,23 @@ def _connection(message: Any) -> dict[str, np.ndarray]:
     return {CONNECTED: np.array([message.connected], dtype=np.float32)}
 
 
+def deviation(covariance: np.ndarray) -> np.ndarray:
+    """[6, 6] of position and rotation about the fixed axes -> standard deviation of an axis, [2]: m, rad."""
+    variance = np.diagonal(covariance)
+    return np.sqrt([variance[:3].mean(), variance[3:].mean()])
+
+
+def _tracked(name: str) -> Extractor:
+    def extract(message: Any) -> dict[str, np.ndarray]:
+        p, q = message.pose.pose.position, message.pose.pose.orientation
+        return {
+            f"{name}/pose": np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w], dtype=np.float32),
+            f"{name}/deviation": deviation(np.reshape(message.pose.covariance, (6, 6))).astype(np.float32),
+        }
+
+    return extract
+
+
 def _image(name: str) -> Extractor:
     return lambda message: {name: decode_png(np.asarray(message.data, dtype=np.uint8))}
 
@@ -97,6 +117,13 @@ def connection_stream() -> StreamSpec:
     return StreamSpec("connection", "connected", "apprentice_interfaces/msg/Connection", (ArraySpec(CONNECTED, (1,)),))
 
 
+def tracked_stream(name: str) -> StreamSpec:
+    """Pose of an object as cameras see it, and how sure it is (spec 001c checklist A25)."""
+    whole = f"{TRACKED}object/{name}"
+    arrays = (ArraySpec(f"{whole}/pose", (7,), unit="m, xyzw"), ArraySpec(f"{whole}/deviation", (2,), unit="m, rad"))
+    return StreamSpec(whole, f"tracked/{name}/pose", "geometry_msgs/msg/PoseWithCovarianceStamped", arrays)
+
+
 def camera_stream(name: str, camera: CameraConfig) -> StreamSpec:
     shape, dtype = ((*camera.record,), "uint16") if camera.depth else ((*camera.record, 3), "uint8")
     array = ArraySpec(f"camera/{name}", shape, dtype, "mm" if camera.depth else "")
@@ -113,6 +140,8 @@ def extractor(stream: StreamSpec, robot: JointNames) -> Extractor:
     if stream.name == "gripper":
         return _joints(robot.gripper.joints, "gripper")
     fixed: dict[str, Extractor] = {"tool/pose": _pose, "tool/twist": _twist, "wrist/wrench": _wrench, "connection": _connection}
+    if stream.name.startswith(TRACKED):
+        return _tracked(stream.name)
     return _image(stream.name) if stream.name.startswith("camera/") else fixed[stream.name]
 
 

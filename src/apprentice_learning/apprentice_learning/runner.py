@@ -11,8 +11,8 @@ from apprentice_core.cell import SourceAction
 from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.errors import BundleError
 from apprentice_core.spaces import ActionSpace, ArraySpec, Observation
+from apprentice_core.streams import TRACKED
 from apprentice_learning.bundles import read_policy
-from apprentice_learning.data.columns import TRACKED
 from apprentice_learning.networks.vector_input import GOAL
 
 UNIFORM = "uniform"
@@ -27,8 +27,8 @@ class PolicyRunner:
     learner's warm-up, spec 001c section 2.3). Inputs `goal/<name>` come from the segment's goal. A recurrent policy's state is zero
     at the start of each episode, and goes on with every observation, whoever drives. Inputs are allocated once; act() takes one thread.
 
-    `allow_tracked`: take a bundle that reads `tracked/` columns and feed it from the privileged channel. Only what runs a simulation
-    for an experiment sets it; anywhere else such a bundle is refused.
+    A bundle that reads object poses, `tracked/...`, gets them from the observation of a cell whose cameras track them. `allow_tracked`:
+    where the cell does not, feed them from the privileged channel; only what runs a simulation for an experiment sets it.
     """
 
     def __init__(
@@ -48,11 +48,7 @@ class PolicyRunner:
             raise BundleError(f"{bundle}: network.actions: {self.network.actions}, the cell takes {action_space.size}")
         self.exploration_noise = exploration_noise
         self.specs = tuple(ArraySpec(a.name, a.shape, a.dtype, a.unit) for a in self.manifest.observation)
-        self.needs_privileged = any(s.name.startswith(TRACKED) for s in self.specs)
-        if self.needs_privileged and not allow_tracked:
-            raise BundleError(
-                f"{bundle}: observation: reads tracked object poses, which only the low-dimensional experiments in simulation may do"
-            )
+        self.needs_privileged = allow_tracked and any(s.name.startswith(TRACKED) for s in self.specs)
         self._input = {s.name: torch.zeros((1, *s.shape), dtype=_torch_dtype(s)) for s in self.specs}
         self._arrays = {n: t.numpy()[0] for n, t in self._input.items()}
         self._generator = np.random.default_rng(0)
@@ -67,13 +63,16 @@ class PolicyRunner:
     def check(self, specs: tuple[ArraySpec, ...], privileged: tuple[ArraySpec, ...] = ()) -> None:
         """BundleError when a cell with these observation (and privileged) arrays cannot feed the policy. What a segment's goal holds shows
         only when it runs."""
-        known = {s.name: s for s in specs} | {TRACKED + s.name: s for s in privileged}
+        given = {s.name: s for s in specs}
+        known = ({TRACKED + s.name: s for s in privileged} if self.needs_privileged else {}) | given
         for spec in self.specs:
             if spec.name.startswith(GOAL):
                 continue
             have = known.get(spec.name)
             if have is None or have.shape != spec.shape or have.dtype != spec.dtype:
                 got = "nothing of that name" if have is None else f"{have.dtype} {have.shape}"
+                if spec.name.startswith(TRACKED) and have is None:
+                    got += " (no tracker; the simulation's own poses are for experiments alone)"
                 raise BundleError(f"observation.{spec.name}: the policy reads {spec.dtype} {spec.shape}, the cell gives {got}")
 
     def reset(self, context: EpisodeContext) -> None:
@@ -115,7 +114,7 @@ class PolicyRunner:
 
     @staticmethod
     def _find(name: str, observation: Observation, segment: Segment, privileged: dict[str, np.ndarray] | None) -> np.ndarray | None:
-        if name.startswith(TRACKED):
+        if name.startswith(TRACKED) and name not in observation:
             return (privileged or {}).get(name.removeprefix(TRACKED))
         if name.startswith(GOAL):
             return segment.goal.get(name.removeprefix(GOAL))

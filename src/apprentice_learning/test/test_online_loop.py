@@ -308,8 +308,10 @@ def test_a_residual_may_read_object_poses_of_a_simulation(tmp_path):
     practise(trainer, PointCell(NewestPolicy(tmp_path / BUNDLES, allow_tracked=True), journal, base=0.5), request)
     held = trainer.replay.columns
     np.testing.assert_array_equal(held["tracked/object/plug/pose"][:, :3], held["tool/pose"][:, :3])
-    with pytest.raises(BundleError, match="tracked"):
-        NewestPolicy(tmp_path / BUNDLES).reset(EpisodeContext("x", "point"))
+    plain = NewestPolicy(tmp_path / BUNDLES)
+    plain.reset(EpisodeContext("x", "point"))
+    with pytest.raises(ValueError, match="lacks tracked/object/plug/pose"):
+        plain.act({"tool/pose": np.zeros(7, np.float32)}, Segment())
     with pytest.raises(ConfigError, match="no array"):
         OnlineTrainer(config, SPECS, point_spec().action_space, journal, tmp_path / "x")
 

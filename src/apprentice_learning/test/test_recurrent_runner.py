@@ -100,8 +100,13 @@ def test_noise_is_off_until_asked_for(tmp_path):
 
 def test_tracked_poses_reach_a_policy_only_where_allowed(tmp_path):
     write(tmp_path / "b", tracked=True)
-    with pytest.raises(BundleError, match="tracked object poses"):
-        PolicyRunner(tmp_path / "b")
+    plain = PolicyRunner(tmp_path / "b")
+    assert not plain.needs_privileged, "nothing hands it the privileged channel"
+    with pytest.raises(BundleError, match="no tracker"):
+        plain.check(SPECS, (ArraySpec("object/green/pose", (7,)),))
+    begin(plain)
+    with pytest.raises(ValueError, match="lacks tracked"):
+        plain.act(frames(1)[0], Segment(), {"object/green/pose": np.zeros(7, np.float32)} if plain.needs_privileged else None)
     runner = PolicyRunner(tmp_path / "b", allow_tracked=True)
     assert runner.needs_privileged
     with pytest.raises(BundleError, match="tracked/object/green/pose"):
@@ -114,6 +119,20 @@ def test_tracked_poses_reach_a_policy_only_where_allowed(tmp_path):
     assert not np.array_equal(near, far)
     with pytest.raises(ValueError, match="lacks tracked"):
         runner.act(seen, Segment())
+
+
+def test_a_cell_with_a_tracker_feeds_the_policy_from_its_observation(tmp_path):
+    write(tmp_path / "b", tracked=True)
+    camera, truth = PolicyRunner(tmp_path / "b"), PolicyRunner(tmp_path / "b", allow_tracked=True)
+    camera.check((*SPECS, TRACKED))
+    pose = np.arange(7, dtype=np.float32)
+    seen = {**frames(1)[0], TRACKED.name: pose}
+    values = []
+    for runner, privileged in ((camera, None), (truth, {"object/green/pose": pose + 1}), (truth, {"object/green/pose": pose})):
+        begin(runner)
+        values.append(runner.act(seen, Segment(), privileged).values)
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_array_equal(values[0], values[2])
 
 
 @pytest.mark.parametrize("period", [-1, "3", None, 10**9])

@@ -27,6 +27,7 @@ from apprentice_core.ros_qos import LATCHED
 from apprentice_core.spaces import Observation
 from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.srv import EndEpisode, LoadBundle
+from apprentice_runtime.reward_watch import ALARM_TOPIC
 from apprentice_runtime.ros_stepper import RosStepper
 from apprentice_store.bag_writer import OPEN
 
@@ -52,7 +53,10 @@ class RosCell:
         self._episode: Waiter[Any] | None = None
         self._goal_handle: Any = None
         self._pace = pace
+        self.alarm = ""
+        """why practice should stop until a person has looked (`supervisor_node`), or empty"""
         self._node.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
+        self._node.create_subscription(String, ALARM_TOPIC, self._on_alarm, LATCHED)
         self._action = ActionClient(self._node, RunEpisode, "run_episode")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -98,6 +102,9 @@ class RosCell:
             self._spec.set_result(cell_spec_from_json(message.data))
         except ConfigError as error:
             self._spec.set_exception(error)
+
+    def _on_alarm(self, message: String) -> None:
+        self.alarm = message.data
 
     def _await(self, start: Callable[[], Future], timeout: float | None, what: str) -> Any:
         """Runs `start` in the thread and waits for the future that it gives."""

@@ -30,7 +30,8 @@ class Body:
 
     `origin`: the point of the body frame that its privileged pose tells, m; `tracked`: it has one although it never moves. `stiffness`:
     of each contact with it, N/m, 0 for rigid (a contact spring), and `damping`, N s/m. `margin`: rounding radius that the contact
-    search adds around hulls, m; None leaves the library's millimetre. `inertia`: about each axis, kg m^2; 0 takes the shape's.
+    search adds around hulls, m; None leaves the library's millimetre. `inertia`: about each axis, kg m^2; 0 takes the shape's. `markers`:
+    fiducial markers on its sides, number and four corners in the body frame (12 numbers, m), as core's tracking has them.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Body:
     damping: float = 0.0
     margin: float | None = None
     inertia: float = 0.0
+    markers: tuple[tuple[int, Vector], ...] = ()
 
     def at(self, x: float, y: float, z: float, yaw: float) -> Body:
         return replace(self, pose=(x, y, z, 0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
@@ -60,7 +62,7 @@ def body_from_json(data: dict[str, Any]) -> Body:
     """Raises KeyError or TypeError on a foreign object."""
     parts = tuple(Part(p["kind"], tuple(p["size"]), tuple(p["offset"])) for p in data["parts"])
     return Body(**{**data, "parts": parts, "colour": tuple(data["colour"]), "pose": tuple(data["pose"]),
-                   "origin": tuple(data["origin"])})
+                   "origin": tuple(data["origin"]), "markers": tuple((int(n), tuple(c)) for n, c in data["markers"])})
 
 
 def part_vertices(part: Part, segments: int = 20) -> np.ndarray:

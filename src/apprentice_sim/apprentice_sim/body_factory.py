@@ -5,14 +5,21 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+import cv2
 import numpy as np
 import pybullet as p
 
+from apprentice_core.tracking import CELLS, marker_image
 from apprentice_sim.bodies import Body, triangles, wavefront
 
 SPINNING_FRICTION, ROLLING_FRICTION = 0.02, 0.0001
 """ours; of round bodies alone, which touch a finger or a floor in a point: the four points of a face resist turning by themselves, and
 each of these costs the solver further rows a point"""
+
+TILE = 8
+"""pixels of a marker's texture to a cell of its code (ours)"""
+PRINT = 1e-4
+"""m that a printed marker stands out of the side that it is on"""
 
 
 class BodyFactory:
@@ -21,14 +28,17 @@ class BodyFactory:
     def __init__(self, client: int):
         self.client = client
         self._shapes: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._textures: dict[tuple[object, ...], int] = {}
 
     def create(self, body: Body) -> int:
         """The body's unique id in the world."""
-        key = (body.parts, body.colour, body.collides)
+        key = (body.parts, body.colour, body.collides, body.markers)
         if key not in self._shapes:
             self._shapes[key] = (self._collision(body) if body.collides else -1, self._visual(body))
         collision, visual = self._shapes[key]
         uid = p.createMultiBody(body.mass, collision, visual, body.pose[:3], body.pose[3:], physicsClientId=self.client)
+        if body.markers:
+            p.changeVisualShape(uid, -1, textureUniqueId=self._texture(body), physicsClientId=self.client)
         # A body with a margin of its own has exact faces, as a box has.
         round_body = body.margin is None and body.stiffness == 0 and any(part.kind != "box" for part in body.parts)
         spinning, rolling = (SPINNING_FRICTION, ROLLING_FRICTION) if round_body else (0.0, 0.0)
@@ -80,7 +90,40 @@ class BodyFactory:
         low, high = vertices.min(axis=0), vertices.max(axis=0)
         # Seen from above: a texture lies once over the whole body.
         uvs = ((vertices - low) / np.maximum(high - low, 1e-9))[:, :2]
+        colour = body.colour
+        if body.markers:
+            # One texture a body: its plain colour in the first tile of a strip, a marker with its margin in each further one.
+            prints = [_print(np.reshape(corners, (4, 3)), i, len(body.markers)) for i, (_, corners) in enumerate(body.markers, 1)]
+            uvs = np.full((len(vertices), 2), [0.5 / (len(prints) + 1), 0.5])
+            vertices, normals, uvs = (np.concatenate(a) for a in zip((vertices, normals, uvs), *prints, strict=True))
+            colour = (1.0, 1.0, 1.0, 1.0)
         return int(p.createVisualShape(
             p.GEOM_MESH, vertices=vertices.tolist(), indices=list(range(len(vertices))), normals=normals.tolist(),
-            uvs=uvs.tolist(), rgbaColor=body.colour, specularColor=[0.0, 0.0, 0.0], physicsClientId=self.client,
+            uvs=uvs.tolist(), rgbaColor=colour, specularColor=[0.0, 0.0, 0.0], physicsClientId=self.client,
         ))
+
+    def _texture(self, body: Body) -> int:
+        """The strip of `_visual`; PyBullet takes it from a file alone."""
+        key = (body.colour, tuple(n for n, _ in body.markers))
+        if key not in self._textures:
+            side = (CELLS + 2) * TILE
+            plain = np.broadcast_to(np.rint(255 * np.array(body.colour[:3])).astype(np.uint8), (side, side, 3))
+            tiles = [np.pad(marker_image(n, TILE), TILE, constant_values=255) for n, _ in body.markers]
+            strip = np.concatenate([plain, *(np.repeat(t[:, :, None], 3, axis=2) for t in tiles)], axis=1)
+            with tempfile.NamedTemporaryFile("wb", suffix=".png") as file:
+                file.write(cv2.imencode(".png", strip[:, :, ::-1])[1].tobytes())
+                file.flush()
+                self._textures[key] = int(p.loadTexture(file.name, physicsClientId=self.client))
+        return self._textures[key]
+
+
+def _print(corners: np.ndarray, tile: int, tiles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices, normals [6, 3] and texture coordinates [6, 2] of a marker, margin included."""
+    middle = corners.mean(axis=0)
+    normal = np.cross(corners[1] - corners[0], corners[0] - corners[3])
+    normal /= np.linalg.norm(normal)
+    square = middle + (corners - middle) * (CELLS + 2) / CELLS + PRINT * normal
+    left, right = tile / (tiles + 1), (tile + 1) / (tiles + 1)
+    at = np.array([[left, 1.0], [right, 1.0], [right, 0.0], [left, 0.0]])
+    order = [0, 3, 2, 0, 2, 1]
+    return square[order], np.tile(normal, (6, 1)), at[order]

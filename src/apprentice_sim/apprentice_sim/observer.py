@@ -16,22 +16,25 @@ from apprentice_core.streams import CONNECTED
 from apprentice_sim.connection import ConnectionSensor
 from apprentice_sim.pybullet_backend import PyBulletBackend
 from apprentice_sim.renderer import Renderer
+from apprentice_sim.tracked_objects import TrackedObjects
+from apprentice_sim.world import WorldState
 
 
 @dataclass(frozen=True)
 class Capture:
-    """An observation and when it was acquired, s."""
+    """An observation and when it was acquired, s; `lost`: objects whose tracked pose is too old to act on."""
 
     observation: Observation
     stamp: float
+    lost: tuple[str, ...] = ()
 
 
 class Observer:
     """Captures at the moment that the policy is to see `observation_delay` (and up to `jitter` more, seeded) later."""
 
     def __init__(self, loop: ArmLoop, backend: PyBulletBackend, cameras: Mapping[str, CameraConfig], timing: Timing, seed: int,
-                 connection: ConnectionSensor | None = None):
-        self.loop, self.backend, self.timing, self.connection = loop, backend, timing, connection
+                 connection: ConnectionSensor | None = None, tracked: TrackedObjects | None = None):
+        self.loop, self.backend, self.timing, self.connection, self.tracked = loop, backend, timing, connection, tracked
         self.renderer = Renderer(backend.world, cameras)
         # Node time: simulated, starting at wall time. The backend counts from zero, where floats are fine enough for its filters.
         self._epoch = time.time()
@@ -59,10 +62,24 @@ class Observer:
         observation = self.proprioception()
         for name in self.renderer.cameras:
             observation[f"camera/{name}"] = self.renderer.render(name)
-        return Capture(observation, self._epoch + self.backend.stamp)
+        poses, lost = ({}, ()) if self.tracked is None else self.tracked.look(self.backend.stamp)
+        return Capture(observation | poses, self._epoch + self.backend.stamp, lost)
+
+    def draw(self, state: WorldState) -> Observation:
+        """camera/<name> -> image of a saved state; the present state is kept."""
+        world = self.backend.world
+        present = world.save_state()
+        try:
+            world.restore_state(state)
+            return {f"camera/{n}": self.renderer.render(n) for n in self.renderer.cameras}
+        finally:
+            world.restore_state(present)
+            world.drop_state(present)
 
     def restart(self) -> None:
         """A new episode: nothing older than now is seen."""
+        if self.tracked is not None:
+            self.tracked.restart()
         self._history.clear()
         self._history.append(self.capture())
         self._whole = 0

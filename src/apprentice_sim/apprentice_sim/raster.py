@@ -104,7 +104,8 @@ def _tube(length: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
 class Raster:
     """Draws one world; `light`: where it comes from [3]. A surface towards it has `ambient` + `diffuse` times its colour.
 
-    What it cannot draw (`draws` False: meshes of a robot, cloths) is left to PyBullet. Not for several threads at once on one world.
+    What it cannot draw (`draws` False: meshes of a robot, cloths, markers) is left to PyBullet. Not for several threads at once on one
+    world.
     """
 
     def __init__(self, world: World, light: Sequence[float], ambient: float, diffuse: float):
@@ -131,7 +132,7 @@ class Raster:
 
     @property
     def draws(self) -> bool:
-        return self._known and self.world.cloth is None
+        return self._known and self.world.cloth is None and not any(body.markers for body in self.world.bodies)
 
     def _add_shape(
         self, link: int, kind: int, size: Sequence[float], position: Sequence[float], quaternion: Sequence[float], colour: Sequence[float],

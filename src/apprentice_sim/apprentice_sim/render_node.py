@@ -10,7 +10,6 @@ import numpy as np
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from apprentice_core.camera_model import CameraModel
 from apprentice_core.config import load_cell
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.images import encode_png
@@ -19,7 +18,7 @@ from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, sensor_publisher, sensor_subscriber
 from apprentice_core.streams import stamp_ns
 from apprentice_interfaces.msg import SceneState
-from apprentice_sim.renderer import Renderer
+from apprentice_sim.renderer import Renderer, camera_model
 from apprentice_sim.world import World
 
 PARAMETERS = (
@@ -55,12 +54,11 @@ class RenderNode(ApprenticeNode):
         self._seconds = 0.0
         rate = self.settings["rate"]
         self._publish: dict[str, Callable[[np.ndarray, SceneState], None]] = {}
-        for name, camera in self._cameras.items():
+        for name in names:
             info = self.create_publisher(CameraInfo, f"camera/{name}/camera_info", LATCHED)
             image = self.create_publisher(CompressedImage, f"camera/{name}/image/compressed", sensor_publisher(rate))
             raw = self.create_publisher(Image, f"camera/{name}/image_raw", sensor_publisher(rate)) if self.settings["image_raw"] else None
-            model = CameraModel.from_fov(camera.raw, camera.fov).at_record_size(camera.record)
-            info.publish(camera_info(model, self.get_clock().now().to_msg(), f"{name}_optical"))
+            info.publish(camera_info(camera_model(self._cameras[name]), self.get_clock().now().to_msg(), f"{name}_optical"))
             self._publish[name] = partial(self._send, f"{name}_optical", image, raw)
         self.create_subscription(SceneState, "scene/state", self._on_scene, sensor_subscriber(self._lockstep))
         self.steady_timer(1.0, self._report)

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import pybullet as p
 
+from apprentice_core.camera_model import CameraModel
 from apprentice_core.config import CameraConfig
 from apprentice_core.errors import ConfigError
 from apprentice_core.images import to_record_size
@@ -26,6 +27,11 @@ def _raster(n: int, colour: tuple[float, ...]) -> ClothRaster:
     return ClothRaster(n, colour, LIGHT, AMBIENT, DIFFUSE)
 
 
+def camera_model(camera: CameraConfig) -> CameraModel:
+    """The calibration of a simulated camera's pictures at the record size."""
+    return CameraModel.from_fov(camera.raw, camera.fov).at_record_size(camera.record)
+
+
 class Renderer:
     """Colour images of rigid bodies come from `Raster`, in half a millisecond; what that cannot draw (depth, cloths, meshes) comes from
     PyBullet's own renderer, which holds the interpreter for some 5 ms. Cameras are drawn at their raw size, best the record size."""
@@ -38,7 +44,10 @@ class Renderer:
             if camera.mount != "world" and camera.mount not in world.link_index:
                 raise ConfigError(name, "mount", f"robot {world.profile.name} has no link {camera.mount!r}")
             aspect = camera.raw[1] / camera.raw[0]
-            self._projection[name] = p.computeProjectionMatrixFOV(camera.fov, aspect, NEAR, FAR)
+            projection = list(p.computeProjectionMatrixFOV(camera.fov, aspect, NEAR, FAR))
+            # PyBullet takes a pixel's corner for its centre, which brings the picture half a pixel to the right and up.
+            projection[8], projection[9] = 1.0 / camera.raw[1], 1.0 / camera.raw[0]
+            self._projection[name] = tuple(projection)
 
     def _view(self, camera: CameraConfig) -> tuple[float, ...]:
         eye, target, up = (np.array(v, dtype=np.float64) for v in (camera.position, camera.look_at, camera.up))

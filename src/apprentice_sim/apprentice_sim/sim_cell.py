@@ -45,10 +45,12 @@ from apprentice_sim.observer import Observer
 from apprentice_sim.placing import ToolPlacing
 from apprentice_sim.pybullet_backend import PyBulletBackend
 from apprentice_sim.scenes import make_scene
+from apprentice_sim.tracked_objects import TrackedObjects
 from apprentice_sim.world import World, WorldState
 
 Arrays = dict[str, np.ndarray]
 ABORTS = ("retreat", "stop")
+STALE = "sensor_stale"
 NOT_HOME = "the arm did not get home"
 FULL_RESET = ResetRequest("full")
 RESET_STEPS = 120
@@ -87,18 +89,19 @@ class SimCell:
         limits = effective_limits(self.profile, self.cell, self.task_config)
         self.loop = ArmLoop(self.profile, limits, self.backend, timing.control_period, timing.action_delay)
         connection = self.backend.connection if self.cell.connection else None
-        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed, connection)
+        tracked = TrackedObjects(self.world, self.cell, self.task_config) if self.cell.poses == "tracked" else None
+        self.observer = Observer(self.loop, self.backend, {n: self.cell.cameras[n] for n in names}, timing, seed, connection, tracked)
         self.spec = make_cell_spec(
             self.profile, self.cell, self.task_config, names, scene.tracked,
             sorted(PyBulletBackend.capabilities | {"render_goal"}),
         )
         space, period = self.spec.action_space, timing.control_period
-        scripts: dict[str, ActionSource] = {}
+        self.sources: dict[str, ActionSource] = {}
         self._holds = not space.dimensions[-1].binary
         if not self._holds:
-            scripts["expert"] = make_expert(self.profile, self.task_config, space, period, seed=seed)
-            scripts["random_watcher"] = RandomWatcher(self.profile, period, space, seed)
-        self.sources: dict[str, ActionSource] = {**scripts, **(sources or {})}
+            self.sources["expert"] = make_expert(self.profile, self.task_config, space, period, seed=seed)
+            self.sources["random_watcher"] = RandomWatcher(self.profile, period, space, seed)
+        self.sources.update(sources or {})
         kinematics = Kinematics(self.profile)
         reset = ToolReset if self._holds else HomeReset
         self._home: ToolReset | HomeReset = reset(self.profile, kinematics, period)
@@ -140,13 +143,7 @@ class SimCell:
 
     def render_goal(self, state: WorldState) -> Arrays:
         """camera/<name> -> image of a saved state; the present state is kept."""
-        present = self.world.save_state()
-        try:
-            self.world.restore_state(state)
-            return {f"camera/{n}": self.observer.renderer.render(n) for n in self.observer.renderer.cameras}
-        finally:
-            self.world.restore_state(present)
-            self.world.drop_state(present)
+        return self.observer.draw(state)
 
     def close(self) -> None:
         self.backend.close()
@@ -170,6 +167,7 @@ class SimCell:
             if not reason or reason.startswith(OPERATOR_NEEDED):
                 break
         self._begin(self.task_config.horizon)
+        reason = reason or "".join(f"the tracker does not see {n}" for n in self.observer.current.lost[:1])
         return ResetResult(not reason, tries, time.perf_counter() - begun, reason)
 
     def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | np.ndarray | None = None) -> str:
@@ -265,8 +263,8 @@ class SimCell:
         privileged = self.privileged()
         rewards = self._rewards(before, applied.executed, observed, privileged)
         self._steps += 1
-        aborted = applied.outcome in ABORTS
-        info: dict[str, Any] = {"success": any(r.success for r in rewards.values()), "outcome": applied.outcome, "fault": fault}
+        aborted = applied.outcome in ABORTS or bool(self.observer.current.lost)
+        info = {"success": any(r.success for r in rewards.values()), "outcome": applied.outcome, "fault": fault}
         return StepResult(
             self.observe(), {k: r.value for k, r in rewards.items()}, any(r.terminal for r in rewards.values()),
             aborted or self._steps >= self._length, applied.reason, applied.executed, privileged, info,
@@ -279,10 +277,9 @@ class SimCell:
         out: dict[str, RewardValue] = {}
         count = np.array([self._steps]), np.array([self._length])
         seen = {"privileged": one(observed), "next_privileged": one(privileged), "first_privileged": one(self._first)}
-        after, first = one(self.observe()), one(self._first_observation)
+        after, told = one(self.observe()), dict[str, Any](goal=one(self.goal), first=one(self._first_observation))
         for source in self.rewards:
-            hidden: dict[str, Any] = seen if source.needs_privileged else {}
-            batch = RewardBatch(one(before), executed[None], after, *count, goal=one(self.goal), first=first, **hidden)
+            batch = RewardBatch(one(before), executed[None], after, *count, **(told | seen if source.needs_privileged else told))
             for name, r in source.compute_reward(batch).items():
                 out[f"{source.name}/{name}"] = RewardValue(
                     float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id,
@@ -337,6 +334,9 @@ class SimCell:
         try:
             for step in range(context.horizon):
                 capture = self.observer.current
+                if capture.lost:  # on the nodes their streams fall silent
+                    outcome = EpisodeOutcome(False, True, STALE)
+                    break
                 self.goal = segment.goal
                 record = self._one_step(step, capture.observation, capture.stamp, segment, context, sources, observed, end_on_success)
                 if record is None:

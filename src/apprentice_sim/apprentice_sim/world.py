@@ -153,7 +153,7 @@ class World:
             raise ApprenticeError("this world is a mirror: it has no scene to reset")
         held = self.scene.held(initial_state, seed)
         placed = self.scene.place(initial_state, seed) if held is None else (*self.scene.place(initial_state, seed), self._in_hand(held))
-        self.set_bodies((*self.scene.fixtures(), *placed), self.scene.cloth(initial_state, seed))
+        self.set_bodies((*self.scene.fixtures(), *map(self.scene.marked, placed)), self.scene.cloth(initial_state, seed))
         if held is not None:
             self.grip = Grip(self, held.body.name, held.width)
             share = self.grip_share(held.width)

@@ -75,7 +75,7 @@ def test_worlds_that_are_gone_leave_nothing_behind() -> None:
         world.close()
         gc.collect()
 
-    for _ in range(3):
+    for _ in range(12):
         once()
     before = resident()
     for _ in range(15):

@@ -16,6 +16,10 @@ from apprentice_store import schema as s
 from apprentice_store.catalogue import Catalogue
 
 MAX_TRIALS = 10_000
+VERIFIED = "verified"
+"""kind of the annotation that says what poses or connection tell of a trial's episode; the name is the evaluation's id"""
+INTERVENTION = "intervention: "
+"""begins the note of a result that tells of a person who had to step in before a trial could run"""
 RANDOM = "random"
 """name of the set of random starts (line 74), one seed each"""
 
@@ -59,6 +63,8 @@ class Evaluation:
     created: int
     revealed: int | None
     results: Mapping[int, Result] = field(default_factory=dict)
+    interventions: int = 0
+    """how often a person had to put the cell in order between trials"""
 
     @property
     def hidden(self) -> bool:
@@ -142,13 +148,14 @@ class Evaluations:
         plan = json.loads(row[2])
         return Evaluation(
             row[0], row[1], tuple(plan["policies"]), plan["blind"], plan["seed"], tuple(Trial(**x) for x in plan["trials"]),
-            row[3], row[4], row[5], {x[0]: Result(*x[1:]) for x in said},
+            row[3], row[4], row[5], {x[0]: Result(*x[1:]) for x in said}, sum(x[2].startswith(INTERVENTION) for x in said),
         )
 
     def judge(
         self, evaluation_id: str, trial: int, success: bool | None, user: str, note: str = "", episode_id: str = ""
     ) -> None:
-        """Appends a result with its policy and start (line 75); where an episode is named, also says there how it ended.
+        """Appends a result with its policy and start (line 75); where an episode is named, also says there how it ended. A word about a
+        trial whose episode the cell has named already, and nobody has judged, is about that episode.
 
         ApprenticeError for an unknown evaluation, trial or episode. One transaction.
         """
@@ -157,7 +164,9 @@ class Evaluations:
             raise ApprenticeError(f"evaluation {evaluation_id}: has trials 0 to {len(evaluation.trials) - 1}, not {trial}")
         if episode_id and self.catalogue.get(episode_id) is None:
             raise ApprenticeError(f"no episode {episode_id!r} in the catalogue")
-        one = evaluation.trials[trial]
+        one, before = evaluation.trials[trial], evaluation.results.get(trial)
+        if not episode_id and success is not None and before is not None:
+            episode_id = before.episode_id
         with self.catalogue.transaction(writes=True) as c:
             c.execute(insert(s.evaluation_results).values(
                 evaluation_id=evaluation_id, trial=trial, policy=one.policy, start=one.start, success=success, note=note, user=user,
@@ -197,3 +206,27 @@ def tallies(evaluation: Evaluation) -> dict[str, dict[str, tuple[int, int]]]:
         if result is not None and result.success is not None:
             cell[trial.condition] = (won + result.success, judged + 1)
     return {name: out[name] for name in (sorted(out) if evaluation.hidden else evaluation.policies)}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the cell itself knows of a judged trial (spec 001c X13): `success` by true poses or by the connection (None: neither is there),
+    `by` which, `steps` that a person drove."""
+
+    success: bool | None
+    by: str
+    steps: int
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def checks(catalogue: Catalogue, evaluation: Evaluation) -> dict[int, Check]:
+    """By trial number, for trials whose episode was verified; what says nothing of the kind is left out."""
+    out = {}
+    for number, result in evaluation.results.items():
+        for a in catalogue.annotations(result.episode_id) if result.episode_id else ():
+            v = a.value
+            if a.kind == VERIFIED and a.name == evaluation.evaluation_id and isinstance(v, dict) and v.keys() == {"success", "by", "steps"}:
+                out[number] = Check(v["success"], str(v["by"]), int(v["steps"]))
+    return out

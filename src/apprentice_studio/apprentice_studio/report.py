@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from apprentice_core.statistics import wilson
 from apprentice_store.catalogue import Catalogue
-from apprentice_store.evaluations import Evaluation, tallies
+from apprentice_store.evaluations import Check, Evaluation, checks, tallies
 from apprentice_studio.times import summary, times_to_success
 
 
@@ -17,9 +18,9 @@ def cell(successes: int, trials: int) -> dict[str, Any]:
 
 
 def report(catalogue: Catalogue, evaluation: Evaluation) -> dict[str, Any]:
-    """{conditions, rows, open, markdown}. Of a blind evaluation that is not revealed, rows are labels."""
+    """{conditions, rows, open, interventions, markdown}. Of a blind evaluation that is not revealed, rows are labels."""
     conditions = list(dict.fromkeys(t.condition for t in evaluation.trials))
-    rows = []
+    rows, known = [], checks(catalogue, evaluation)
     for name, by_condition in tallies(evaluation).items():
         every = [by_condition.get(c, (0, 0)) for c in conditions]
         rows.append({
@@ -27,11 +28,24 @@ def report(catalogue: Catalogue, evaluation: Evaluation) -> dict[str, Any]:
             "cells": {c: cell(*v) for c, v in zip(conditions, every, strict=True)},
             "total": cell(sum(v[0] for v in every), sum(v[1] for v in every)),
             "time_to_success": _times(catalogue, evaluation, name),
+            "verified": _verified(evaluation, known, name),
         })
     return {
         "evaluation_id": evaluation.evaluation_id, "task": evaluation.task, "hidden": evaluation.hidden, "conditions": conditions,
-        "rows": rows, "open": len(evaluation.open), "trials": len(evaluation.trials),
+        "rows": rows, "open": len(evaluation.open), "trials": len(evaluation.trials), "interventions": evaluation.interventions,
         "markdown": markdown(evaluation.task, conditions, rows),
+    }
+
+
+def _verified(evaluation: Evaluation, known: Mapping[int, Check], name: str) -> dict[str, Any]:
+    """What poses or connection say of the judged trials of a row, beside the people: a cell of the table, numbers of the trials about which
+    they differ, and how many a person had a hand in."""
+    mine = {t.number for t in evaluation.trials if name == (t.label if evaluation.hidden else t.policy)}
+    judged = {n: r.success for n, r in evaluation.results.items() if n in mine and r.success is not None}
+    told = {n: known[n].success for n in judged if n in known and known[n].success is not None}
+    return {
+        **cell(sum(map(bool, told.values())), len(told)), "differ": sorted(n for n, s in told.items() if s != judged[n]),
+        "helped": sum(n in known and known[n].steps > 0 for n in judged),
     }
 
 

@@ -12,6 +12,8 @@ from apprentice_core.errors import ApprenticeError
 
 POLICY = "policy"
 """name of the action source that a bundle drives, on the nodes and in process"""
+RESIDUAL = "residual"
+"""the same on the nodes of a launch file with a base controller"""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class CellChoice:
     data: Path | None = None
     cameras: str = "agent"
     seed: int = 0
+    base: str = ""
+    """in process: a base controller that is there as a source of its own name, and below a residual"""
 
 
 @contextmanager
@@ -44,11 +48,17 @@ def _in_process(choice: CellChoice, bundle: Path | None) -> Iterator[Cell]:
     store = None if choice.data is None else Store(choice.data)
     cell = SimCell(choice.cell, choice.task, choice.seed, sink=None if store is None else BagSink(store), cameras=choice.cameras)
     try:
+        if choice.base:
+            from apprentice_control.base import ControllerSource, make_controller
+
+            space = cell.spec.action_space
+            controller = make_controller(choice.base, cell.profile, space.dimensions[0].high)
+            cell.sources[choice.base] = ControllerSource(controller, space, choice.base)
         if bundle is not None:
             from apprentice_learning.runner import PolicyRunner
 
             # The one place where tracked poses may reach a policy: a simulation in this process (spec of the low-dimensional claim runs).
-            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY, allow_tracked=True)
+            runner = PolicyRunner(bundle, cell.spec.action_space, name=POLICY, allow_tracked=cell.cell.poses == "privileged")
             runner.check(cell.spec.observation, cell.spec.privileged)
             cell.sources[POLICY] = runner
         yield cell

@@ -40,5 +40,5 @@ def test_low_dimensional_agent_from_bags_to_an_episode(tmp_path, monkeypatch):
         with torch.no_grad():
             action, state = twin.network.step({n: torch.from_numpy(np.array(v))[None] for n, v in inputs.items()}, state)
         np.testing.assert_allclose(episode.actions["source"][t], action[0], atol=1e-5)
-    with pytest.raises(BundleError, match="tracked object poses"):
-        PolicyRunner(result.bundle, cell.spec.action_space)
+    with pytest.raises(BundleError, match="no tracker"):
+        PolicyRunner(result.bundle, cell.spec.action_space).check(cell.spec.observation)

@@ -15,10 +15,6 @@ from apprentice_learning.networks.vector_input import GOAL
 REWARD_PREFIX = "reward/"
 ACTION_PREFIX = "action/"
 DISCOUNT = "discount"
-TRACKED = "tracked/"
-"""Observation columns that hold object poses: `tracked/object/<name>/pose` is the privileged array `object/<name>/pose`. They exist for
-the experiments that run on low-dimensional observations and say so; PolicyRunner takes such a bundle in simulation alone."""
-
 
 def reduced_name(camera: str, reduction: int) -> str:
     """Column of a camera's frames after the box filter; the recorded ones keep the camera's own name."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from apprentice_core.cell import CellSpec
-from apprentice_core.errors import ApprenticeError
+from apprentice_core.errors import ApprenticeError, BagError
 from apprentice_core.images import box_reduce
-from apprentice_learning.data.columns import REWARD_PREFIX, TRACKED, EpisodeInfo, goal_rows, reduced_name
+from apprentice_core.streams import TRACKED
+from apprentice_learning.data.columns import REWARD_PREFIX, EpisodeInfo, goal_rows, reduced_name
 from apprentice_learning.data.view import ViewConfig
 from apprentice_learning.networks.vector_input import GOAL
 from apprentice_store.bag_reader import EpisodeReader
@@ -49,18 +50,20 @@ class StoreColumns:
         """The episodes that fulfil `where`, with the observation arrays `names`; ApprenticeError when there is none, or when their
         action spaces differ (the same numbers would mean different motions).
 
-        Names under `tracked/` are the privileged arrays under a name of their own, not copied. With `reduction` the frames stand
-        there once more, through the box filter of that side, in files beside the cache. Names under `goal/` are read from the bags'
-        segments. Where the reward of `view` is 'model/<task>',
-        predicted rewards of one model version are laid beside; ApprenticeError for episodes without, unless the view leaves them out.
+        Names under `tracked/` that the cell did not observe are the privileged arrays under a name of their own, not copied. With
+        `reduction` the frames stand there once more, through the box filter of that side, in files beside the cache. Names under `goal/`
+        are read from the bags' segments. Where the reward of `view` is 'model/<task>', predicted rewards of one model version are laid
+        beside; ApprenticeError for episodes without, unless the view leaves them out.
         What a person has said stands in the place of recorded and predicted rewards alike (see apprentice_store.reward_overrides).
         """
         asked = tuple(names)
         goals, names = [n for n in asked if n.startswith(GOAL)], [n for n in asked if not n.startswith(GOAL)]
-        tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in names if n.startswith(TRACKED)}
         manifest = store.manifest(where)
         if not len(manifest):
             raise ApprenticeError(f"{store.folder}: no episode fulfils {where!r}")
+        poses = [n for n in names if n.startswith(TRACKED)]
+        observed = _observed(store, manifest) if poses else frozenset()
+        tracked = {n: f"privileged/{n.removeprefix(TRACKED)}" for n in poses if n not in observed}
         cache = ReplayCache.build(store, manifest, progress, [n for n in names if n not in tracked])
         # As of the manifest's revision: a later judgement belongs to a later manifest.
         known = {r.episode_id: r for r in store.catalogue.episodes(manifest.query, revision=manifest.revision)}
@@ -93,6 +96,16 @@ class StoreColumns:
                     name, f"box{reduction}", name, lambda frames: np.stack([box_reduce(f, reduction) for f in frames])
                 )
         return cls(columns, cache.episode_starts, infos, spec, manifest, cache.skipped, model, unlabelled)
+
+
+def _observed(store: Store, manifest: Manifest) -> frozenset[str]:
+    """Names of the arrays that the first readable episode observes."""
+    for episode_id in manifest.ids:
+        try:
+            return frozenset(a.name for a in EpisodeReader(store.path(episode_id)).spec.observation)
+        except BagError:
+            continue  # the cache tells of it
+    return frozenset()
 
 
 def _goals(store: Store, cache: ReplayCache, names: Sequence[str]) -> dict[str, np.ndarray]:

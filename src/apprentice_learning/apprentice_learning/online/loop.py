@@ -23,7 +23,6 @@ from apprentice_learning.algorithms.td3 import SATURATED
 from apprentice_learning.bundles import write_policy
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from apprentice_learning.config import make_device, make_learner
-from apprentice_learning.data.columns import TRACKED
 from apprentice_learning.networks.vector_input import GOAL
 from apprentice_learning.online.config import OnlineConfig
 from apprentice_learning.online.journal import Entry, Journal
@@ -72,7 +71,7 @@ class OnlineTrainer:
         for module in self.learner.modules.values():
             module.to(self.device)
         self._names = inputs_of(self.learner)
-        self._arrays = tuple(n for n in self._names if not n.startswith((GOAL, TRACKED)))
+        self._arrays = tuple(n for n in self._names if not n.startswith(GOAL))
         self.replay = self._buffer(config.capacity, base_hash)
         self._prior_journal, self._prior_position = prior, 0
         self.prior: ReplayBuffer | None = None

@@ -12,8 +12,9 @@ import torch
 from apprentice_core.episode import Episode
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.images import box_reduce
+from apprentice_core.streams import TRACKED
 from apprentice_learning.data.batch import Batch, MixedBatch
-from apprentice_learning.data.columns import TRACKED, goal_rows
+from apprentice_learning.data.columns import goal_rows
 from apprentice_learning.networks.vector_input import GOAL
 
 ActionKind = Literal["residual", "executed"]
@@ -42,8 +43,8 @@ class EpisodeRefused(ApprenticeError):
 class ReplayBuffer:
     """A ring of rows. An episode of T steps takes T + 1, one an observation, so that no observation is held twice.
 
-    `names`: arrays to keep ('goal/<name>' from the segments, 'tracked/<name>' from the privileged channel); frames go through the box
-    filter of side `reduction`.
+    `names`: arrays to keep ('goal/<name>' from the segments, 'tracked/<name>' from the observation, or where it has none the privileged
+    channel); frames go through the box filter of side `reduction`.
     `action`: 'residual' keeps clip(residual + noise, -1, 1), never the executed command (A2), and leaves steps out that were not
     base + residual + noise; 'executed' is for learners without a base. The discount is 0 at a true terminal and 1 elsewhere, at time
     limits too. Steps without the reward are left out.
@@ -207,7 +208,7 @@ def _column(episode: Episode, name: str) -> np.ndarray:
     """An array at each of the T + 1 observations; KeyError where the episode has none."""
     if name.startswith(GOAL):
         return goal_rows(episode, name.removeprefix(GOAL))
-    if name.startswith(TRACKED):
+    if name.startswith(TRACKED) and name not in episode.observations:
         return episode.privileged[name.removeprefix(TRACKED)]
     return episode.observations[name]
 

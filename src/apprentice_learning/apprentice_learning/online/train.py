@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apprentice_core.cell import CellSpec
 from apprentice_core.spaces import ArraySpec
-from apprentice_learning.data.columns import TRACKED
+from apprentice_core.streams import TRACKED
 from apprentice_learning.networks.vector_input import GOAL
 from apprentice_learning.online.config import OnlineConfig, load_online_config
 from apprentice_learning.online.journal import EPISODES, StoreJournal
@@ -19,9 +19,10 @@ from apprentice_store.store import Store
 
 def online_specs(spec: CellSpec, goals: Mapping[str, int], tracked: bool = False) -> tuple[ArraySpec, ...]:
     """What a learner may read: the cell's observation, and `goal/<name>` of so many numbers each. With `tracked` also the object poses of a
-    simulation, as `tracked/<privileged array>` (spec 001c section 2.4 gives them to the residual)."""
+    simulation, as `tracked/<privileged array>` (spec 001c section 2.4 gives them to the residual), unless the cell's cameras track them."""
     given = [ArraySpec(GOAL + name, (size,)) for name, size in goals.items()]
-    poses = [replace(s, name=TRACKED + s.name) for s in spec.privileged] if tracked else []
+    seen = any(s.name.startswith(TRACKED) for s in spec.observation)
+    poses = [replace(s, name=TRACKED + s.name) for s in spec.privileged] if tracked and not seen else []
     return (*spec.observation, *given, *poses)
 
 

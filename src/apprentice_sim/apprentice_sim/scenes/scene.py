@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from apprentice_core.config import EvaluationStart, TaskConfig
 from apprentice_core.errors import ApprenticeError, ConfigError
+from apprentice_core.tracking import marker_corners
 from apprentice_sim.bodies import Body, radius
 from apprentice_sim.cloth.dynamics import Cloth
 from apprentice_sim.grip import Held
@@ -90,6 +91,12 @@ class Scene(ABC):
     def cloth(self, initial_state: str, seed: int | None) -> Cloth | None:
         """The cloth of the same start, at rest; None: there is none."""
         return None
+
+    def marked(self, body: Body) -> Body:
+        """The body with the task's markers on it."""
+        found = self.task.markers.get(body.name, ())
+        corners = [(m.id, tuple((marker_corners(m) + np.array(body.origin)).ravel().tolist())) for m in found]
+        return replace(body, markers=tuple(corners)) if found else body
 
     @abstractmethod
     def fixtures(self) -> tuple[Body, ...]:

@@ -64,15 +64,19 @@ def task_config(name: str) -> TaskConfig:
 
 def starts_of(task: TaskConfig, sets: list[str], episodes: int, seed: int) -> list[tuple[str, str]]:
     """(condition, start) of each place to start from; Unprocessable for a set that the task does not have."""
-    names = [n for s in sets for n in (list(task.starts) if s == ALL else [s])]
+    names = [n for s in sets for n in ([*task.starts, *task.trials] if s == ALL else [s])]
     out: list[tuple[str, str]] = []
     for name in dict.fromkeys(names):
         if name == RANDOM:
             out += [(RANDOM, f"{RANDOM}/{seed + i}") for i in range(episodes or RANDOM_EPISODES)]
             continue
+        if name in task.trials:
+            # The same seeds for everybody: a start and a perturbation belong to the number of the trial.
+            out += [(name, f"{name}/{i}") for i in range(episodes or task.trials[name].count)]
+            continue
         known = list(task.starts.get(name, ()))
         if not known:
-            have = ", ".join([*task.starts, RANDOM])
+            have = ", ".join([*task.starts, *task.trials, RANDOM])
             raise Unprocessable(f"sets: task {task.name} has no starts {name!r}; it has: {have}")
         out += [(name, f"{name}/{known[i % len(known)]}") for i in range(episodes or len(known))]
     return out
@@ -94,7 +98,7 @@ def _head(e: Evaluation) -> dict[str, Any]:
     return {
         "evaluation_id": e.evaluation_id, "task": e.task, "policies": sorted(e.policies), "blind": e.blind, "hidden": e.hidden,
         "seed": None if e.hidden else e.seed, "author": e.author, "created": e.created, "revealed": e.revealed, "trials": len(e.trials),
-        "open": len(e.open), "conditions": list(dict.fromkeys(t.condition for t in e.trials)),
+        "open": len(e.open), "interventions": e.interventions, "conditions": list(dict.fromkeys(t.condition for t in e.trials)),
     }
 
 
@@ -111,11 +115,15 @@ def _full(e: Evaluation) -> dict[str, Any]:
 
 @router.get("/evaluation_sets")
 def evaluation_sets(studio: Context, task: TaskQuery) -> dict[str, Any]:
-    """Starts by set: objects' x, y, z (m) and yaw (rad) in the base frame, and their shapes (line 73)."""
+    """Starts by set: objects' x, y, z (m) and yaw (rad) in the base frame, and their shapes (line 73); `trials`: conditions whose starts
+    seeds draw, with the perturbation of the goal (m)."""
     config = task_config(task)
     sets = {n: {start: place.model_dump() for start, place in one.items()} for n, one in config.starts.items()}
     overlays = studio.overlay is not None
-    return {"task": config.name, "sets": sets, "cameras": list(config.cameras), "random_episodes": RANDOM_EPISODES, "overlays": overlays}
+    return {
+        "task": config.name, "sets": sets, "trials": {n: t.model_dump() for n, t in config.trials.items()},
+        "cameras": list(config.cameras), "random_episodes": RANDOM_EPISODES, "overlays": overlays,
+    }
 
 
 @router.get("/evaluation_sets/{task}/{name}/{start}/overlay/{camera}.png")

@@ -90,6 +90,7 @@ def experiments() -> dict[str, Experiment]:
 def _residual() -> list[Experiment]:
     from apprentice_workflows.experiments import insertion_table as t
     from apprentice_workflows.experiments.residual import claims as r
+    from apprentice_workflows.experiments.residual import tracking as p
 
     runs = {
         "residual_efficiency": (r.efficiency, "A-c1, A-c8: residual RL against RL alone"),
@@ -100,6 +101,7 @@ def _residual() -> list[Experiment]:
         "residual_sim_to_real": (r.sim_to_real, "A-c7: from one simulation into another"),
     }
     found = [Experiment(name, claim, run, tuple(r.PRESETS)) for name, (run, claim) in runs.items()]
+    found.append(Experiment("pose_tracking", p.CLAIM, p.pose_tracking, tuple(p.PRESETS)))
     return [*found, Experiment("insertion_table", "B-c1 to B-c10: thirteen methods, three connectors", t.insertion_table, tuple(t.PRESETS))]
 
 

@@ -21,7 +21,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.checkpoint import checkpoints
 from apprentice_learning.online.practise import acting_of
 from apprentice_store.store import Store
-from apprentice_workflows.cells import CellChoice, load_policy
+from apprentice_workflows.cells import RESIDUAL, CellChoice, load_policy
 from apprentice_workflows.children import end_child, start_child
 from apprentice_workflows.demo.cell_process import CellProcess, answering_cell
 from apprentice_workflows.insertion.curve import TRAIN, TRAINING, Curve
@@ -33,7 +33,6 @@ from apprentice_workflows.insertion.training import Told, online_config, start_s
 
 FAILED_EPISODES = 5
 NAMESPACE = "cell"
-RESIDUAL = "residual"
 
 
 @contextmanager
@@ -113,7 +112,9 @@ class NodeRun:
         return make_controller(method.base, robot, float(space.dimensions[0].high)).version_hash
 
     def episode(self, bundle: Path) -> None:
-        """ApprenticeError when episode after episode cannot be run."""
+        """ApprenticeError when episode after episode cannot be run, or the supervisor says that the reward is fooled."""
+        if alarm := getattr(self.cell, "alarm", ""):
+            raise ApprenticeError(f"practice stops: {alarm}; once you have looked, call supervisor/clear and start again")
         if bundle != self._loaded:
             load_policy(self.cell, bundle)
             self._loaded = bundle

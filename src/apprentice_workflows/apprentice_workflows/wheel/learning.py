@@ -154,8 +154,8 @@ def agent_config(c: WheelContext, agent: AgentPlan, reward_id: str) -> dict[str,
     """The agent's training config on this wheel: its cameras and proprioception, the reward model, and the mix of data that the plan's
     ablation leaves (spec 000 lines 62, 66 and 67). ApprenticeError, before it is trained, for an agent that the wheel's cell would
     refuse."""
+    from apprentice_core.streams import TRACKED
     from apprentice_learning.config import TrainConfig, load_train_config
-    from apprentice_learning.data.columns import TRACKED
 
     fields = load_train_config(agent.config).model_dump(mode="json")
     tracked = [name for name in fields["network"]["proprio"] if name.startswith(TRACKED)]

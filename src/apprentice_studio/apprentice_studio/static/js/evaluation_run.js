@@ -64,7 +64,7 @@ export class EvaluationRun {
               h("button", { onclick: () => this.#say(null) }, "Did not count (X)")),
           this.note, this.recorded),
         place ? new StartPicture(evaluation.task, trial.condition, start, place, this.cameras).element
-          : h("div", { class: "placing" }, h("p", {}, "A random start: reset the cell with seed ", h("strong", {}, start), "."))),
+          : h("div", { class: "placing" }, h("p", {}, `Start ${trial.condition}: its seed is `, h("strong", {}, start), "."))),
     ];
   }
 
@@ -85,10 +85,15 @@ export class EvaluationRun {
   #report(report) {
     const text = (c) => (c.rate === null ? "–"
       : `${percent(c.rate)} (${c.successes}/${c.trials}, ${percent(c.low)} to ${percent(c.high)})`);
+    const checked = (v) => (v.trials ? text(v) : "–");
+    const differ = report.rows.flatMap((r) => r.verified.differ.map((n) => n + 1));
     const time = ({ n, median }) => (n ? `${median.toFixed(1)} s` : "–");
     return [h("h2", {}, "Success by policy and condition"),
-      h("div", { class: "scroll evaluation-report" }, table(["Policy", ...report.conditions, "All", "Median time"],
-        report.rows.map((r) => [r.policy, ...report.conditions.map((c) => text(r.cells[c])), text(r.total), time(r.time_to_success)]))),
+      h("div", { class: "scroll evaluation-report" }, table(["Policy", ...report.conditions, "All", "By poses or connection", "#Helped", "Median time"],
+        report.rows.map((r) => [r.policy, ...report.conditions.map((c) => text(r.cells[c])), text(r.total), checked(r.verified),
+          r.verified.helped, time(r.time_to_success)]))),
+      differ.length > 0 && h("p", { class: "warn" }, `People and the cell's own check differ on trial ${differ.join(", ")}.`),
+      report.interventions > 0 && h("p", { class: "quiet" }, `${report.interventions} times a person put the cell in order.`),
       h("p", { class: "quiet" }, "Rate (successes of trials, 95 % Wilson interval).",
         report.open > 0 && ` ${report.open} trials are open: preliminary.`),
       bars(report.rows.filter((r) => r.total.trials).map((r) => ({

@@ -56,12 +56,14 @@ class Plan {
   async #starts() {
     if (!this.task) return fill(this.sets, h("p", { class: "quiet" }, "Write a task's name to see its starts."));
     try {
-      const { sets } = await get("/api/evaluation_sets", { task: this.task });
+      const { sets, trials } = await get("/api/evaluation_sets", { task: this.task });
       const box = (name, text, on) => h("label", { class: "check" },
         h("input", { type: "checkbox", name: "set", value: name, checked: on }), text);
       fill(this.sets, h("div", { class: "quiet" }, "Starts"),
         Object.entries(sets).map(([name, starts]) => box(name, `${name} (${Object.keys(starts).length})`, true)),
-        box("random", "random", Object.keys(sets).length === 0));
+        Object.entries(trials).map(([name, { count, perturbation }]) => box(name,
+          perturbation ? `${name} (${count}, goal off by ${1000 * perturbation} mm)` : `${name} (${count})`, true)),
+        box("random", "random", Object.keys(sets).length + Object.keys(trials).length === 0));
     } catch (error) {
       fill(this.sets, h("p", { class: "bad", role: "alert" }, error.message));
     }

@@ -18,8 +18,6 @@ from apprentice_control.base import ControllerSource, PolicyController, make_con
 from apprentice_core.cell import ActionSource, Controller, EpisodeRef, EpisodeRequest, ResetRequest
 from apprentice_core.config import TaskConfig, load_task
 from apprentice_core.insertion import tool_spread
-from apprentice_core.spaces import ArraySpec
-from apprentice_learning.data.columns import TRACKED
 from apprentice_learning.online.config import OnlineConfig, load_online_config
 from apprentice_learning.online.journal import MemoryJournal
 from apprentice_learning.online.loop import OnlineTrainer
@@ -100,7 +98,7 @@ def open_cell(arm: Arm, seed: int, journal: MemoryJournal, earlier: Earlier) -> 
     space = cell.spec.action_space
     controller: Controller
     if arm.policy_base and earlier.bundle:
-        controller = PolicyController(PolicyRunner(earlier.bundle, space, allow_tracked=True))
+        controller = PolicyController(PolicyRunner(earlier.bundle, space, allow_tracked=_from_truth(cell)))
     else:
         controller = make_controller(arm.base, cell.profile, space.dimensions[0].high)
     cell.sources[BASE] = ControllerSource(controller, space)
@@ -135,13 +133,12 @@ def _learn(
     arm: Arm, cell: SimCell, journal: MemoryJournal, seed: int, folder: Path, tell: Callable[[int, int, str], None], earlier: Earlier
 ) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
-    base_hash, goal = cell.sources[BASE].base_hash, _goal(cell)  # type: ignore[attr-defined]
-    tracked = tuple(ArraySpec(TRACKED + a.name, a.shape, a.dtype, a.unit) for a in cell.spec.privileged)
-    specs = (*online_specs(cell.spec, {"position": 3}), *tracked)
+    base_hash, goal = cell.sources[BASE].base_hash, goal_of(cell)  # type: ignore[attr-defined]
+    specs = online_specs(cell.spec, {"position": 3}, tracked=True)
     trainer = OnlineTrainer(config_of(arm, seed), specs, cell.spec.action_space, journal, folder, base_hash=base_hash)
     if arm.initial and earlier.checkpoint:
         trainer.initialise(earlier.checkpoint)
-    cell.sources[POLICY] = NewestPolicy(folder / "bundles", cell.spec.action_space, POLICY, allow_tracked=True)
+    cell.sources[POLICY] = NewestPolicy(folder / "bundles", cell.spec.action_space, POLICY, allow_tracked=_from_truth(cell))
     curve: list[list[float]] = []
 
     def request(n: int, acting: dict[str, Any]) -> EpisodeRequest:
@@ -169,18 +166,24 @@ def judge(arm: Arm, cell: SimCell, journal: MemoryJournal, n: int, bundle: Path 
     """`n` episodes without exploration, on starts that no training uses; the control noise of the arm's world acts as in training."""
     source = BASE
     if bundle is not None:
-        policy: ActionSource = PolicyRunner(bundle, cell.spec.action_space, name=POLICY, allow_tracked=True)
+        policy: ActionSource = PolicyRunner(bundle, cell.spec.action_space, name=POLICY, allow_tracked=_from_truth(cell))
         cell.sources[POLICY], source = policy, f"{BASE}+{POLICY}"
     returns, successes = [], 0
     for i in range(n):
         start = ResetRequest(seed=EVALUATION_SEED + i, initial_state=arm.world.start)
-        ref = cell.run(EpisodeRequest(arm.world.task_name, source, start, metadata={**_goal(cell), **arm.world.metadata}))
+        ref = cell.run(EpisodeRequest(arm.world.task_name, source, start, metadata={**goal_of(cell), **arm.world.metadata}))
         successes += ref.success
         returns.append(_return(journal))
     return {"returns": returns, "successes": successes, "trials": n}
 
 
-def _goal(cell: SimCell) -> dict[str, Any]:
+def _from_truth(cell: SimCell) -> bool:
+    """Whether policies get the poses of the blocks from the simulation, and not from a tracker."""
+    return cell.cell.poses == "privileged"
+
+
+def goal_of(cell: SimCell) -> dict[str, Any]:
+    """Metadata that name the goal of the scene."""
     return {"goal": {"position": [float(v) for v in cell.world.scene.tool_goal]}}  # type: ignore[union-attr]
 
 
