@@ -48,6 +48,7 @@ def test_a_stalled_source_is_waited_for_and_a_dead_one_is_lost(processes, ros) -
         watcher.signal(signal.SIGCONT)
 
     assert run(cell, 3).steps == 3  # all have met
+    processes.wait_until(lambda: "ticks were off their period by" in processes.nodes["episode_node"].text, 5.0, "the jitter in the log")
     # Asleep from before its first tick on: several periods, more than a busy machine or a network's first call take.
     ref = run(cell, 10, "resetting", lambda: stall(1.0))
     episode = read_episode(Path(ref.path))
