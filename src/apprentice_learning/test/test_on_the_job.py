@@ -16,7 +16,7 @@ from apprentice_learning.algorithms.iql import ROLES, IQLConfig
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.online.journal import Entry
 from apprentice_learning.representations import evaluation, fine_tuning, offline_rl, on_the_job
-from apprentice_learning.representations.config import RepresentationConfig, SplitConfig
+from apprentice_learning.representations.config import AdversaryConfig, RepresentationConfig, SplitConfig
 from apprentice_learning.representations.dataset import CAMERA, SUCCESS, TrainingSet
 from apprentice_learning.representations.fine_tuning import FineTuner, FineTuningConfig
 from apprentice_learning.representations.heads import DOMAIN, stored_name
@@ -264,6 +264,18 @@ def test_offline_training_goes_on_to_the_same_weights(training, tmp_path):
     assert all(torch.equal(v, resumed.state()[k]) for k, v in whole.state().items())
     with pytest.raises(ApprenticeError, match="another config"):
         OfflineTrainer(config(steps=6, critic="vib"), training).resume(tmp_path)
+
+
+def test_adversaries_that_keep_up_train_in_every_head_and_go_on_to_the_same_weights(training, tmp_path):
+    strong = SMALL.model_copy(update={"normalise": True, "adversary": AdversaryConfig(updates=2, memory=32, batch=16)})
+    whole, part, resumed = (OfflineTrainer(config(steps=4, representation=strong), training) for _ in range(3))
+    for trainer, steps in ((whole, 4), (part, 2)):
+        torch.manual_seed(9)
+        trainer.run(steps, tmp_path if trainer is part else None)
+    assert {f"{r}_adversary" for r in ROLES} <= set(whole.learner.optimisers)
+    assert resumed.resume(tmp_path)
+    resumed.run(4)
+    assert all(torch.equal(v, resumed.state()[k]) for k, v in whole.state().items())
 
 
 def test_fine_tuning_goes_on_to_the_same_weights(training, offline, tmp_path):

@@ -36,13 +36,14 @@ class ProbeReport:
 
 
 def adversary_health(classifier: nn.Module, invariant: Tensor, domain: Tensor) -> tuple[float, float]:
-    """(accuracy of F_psi, share of units of its last hidden layer that none of the rows excites), in evaluation mode. invariant: [N, I]."""
+    """(accuracy of F_psi, share of units of its last hidden layer that none of the rows excites), in evaluation mode. invariant: [N, I].
+    Leaky units always pass some gradient on: none of them counts as dead."""
     classifier.eval()
     hidden, dead = invariant, 0.0
     with torch.inference_mode():
         for layer in classifier.children():
             hidden = layer(hidden)
-            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+            if isinstance(layer, nn.ReLU):
                 dead = float((hidden <= 0).all(0).float().mean())
     return float((hidden.argmax(-1) == domain).float().mean()), dead
 
