@@ -26,7 +26,7 @@ from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_sub
 from apprentice_core.ros_time import to_time
 from apprentice_core.urdf import hand
 from apprentice_core.wrench import GRAVITY
-from apprentice_interfaces.msg import Action, Tick
+from apprentice_interfaces.msg import Action, SafetyEvent, Tick
 
 
 class Peer:
@@ -94,6 +94,7 @@ def test_camera_node_says_what_is_absent(processes: Any, parameters: dict[str, A
 def test_force_node_takes_the_payload_out_and_tares_by_stamp(processes: Any, peer: Peer) -> None:
     carried = hand(load_robot("sawyer"))
     wrenches = peer.listen(WrenchStamped, "wrench", sensor_subscriber(True))
+    events = peer.listen(SafetyEvent, "safety/event", SPINE)
     raw_out = peer.node.create_publisher(WrenchStamped, "wrench_raw", sensor_publisher(100))
     pose_out = peer.node.create_publisher(PoseStamped, "tool/pose", sensor_publisher(100))
     tared = peer.node.create_publisher(Header, "tared", SPINE)
@@ -126,6 +127,11 @@ def test_force_node_takes_the_payload_out_and_tares_by_stamp(processes: Any, pee
         send(k, 3.0)
     peer.until(lambda: len(wrenches) == 60, "wrenches after the tare")
     assert norm() < 0.05
+    assert not events
+    for k in range(60, 70):
+        send(k, 1000.0)
+    peer.until(lambda: len(wrenches) == 70 and events, "the sensor at its end")
+    assert [(e.code, e.outcome) for e in events] == [("sensor_saturated", "hold")], "told once, while it lasts"
 
 
 def test_teleop_takes_over_from_a_real_terminal_and_hands_back(processes: Any, peer: Peer) -> None:

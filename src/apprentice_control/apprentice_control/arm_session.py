@@ -200,7 +200,9 @@ class ArmSession:
         """Simulation: snapshot and privileged state; with the whole description where `described`."""
         world = self.backend.world
         joints, poses = world.snapshot()
-        return SceneSample(self.now_ns(), world.version, joints, poses, world.objects(), world.description() if described else "")
+        connection = self.backend.connection
+        told = None if connection is None else connection.connected()
+        return SceneSample(self.now_ns(), world.version, joints, poses, world.objects(), world.description() if described else "", told)
 
     def close(self) -> None:
         self.backend.close()

@@ -16,7 +16,8 @@ from apprentice_core.config import RobotProfile
 from apprentice_core.ros_qos import SPINE, sensor_publisher
 from apprentice_core.ros_template import joint_state_template, pose_template, twist_template, wrench_template
 from apprentice_core.ros_time import BILLION
-from apprentice_interfaces.msg import ObjectStates, SceneState
+from apprentice_core.streams import CONTACT_TOPIC
+from apprentice_interfaces.msg import Connection, ObjectStates, SceneState
 
 
 def _floats(values: np.ndarray) -> array[float]:
@@ -48,6 +49,8 @@ class StatePublisher:
         self._scene_out = (
             node.create_publisher(SceneState, "scene/state", sensor_publisher(rate), event_callbacks=scene_events) if scene else None
         )
+        self._connected = Connection()
+        self._connected_out = node.create_publisher(Connection, CONTACT_TOPIC, sensor_publisher(rate)) if scene else None
         self._clock_out = node.create_publisher(Clock, "/clock", SPINE) if clock else None
         self._clock = Clock()
 
@@ -80,6 +83,10 @@ class StatePublisher:
             p.x, p.y, p.z, q.x, q.y, q.z, q.w = p7.tolist()
             v.x, v.y, v.z, w.x, w.y, w.z = t6.tolist()
         self._objects_out.publish(o)
+        if s.connected is not None and self._connected_out is not None:
+            c = self._connected
+            c.header.stamp.sec, c.header.stamp.nanosec, c.connected = sec, nanosec, s.connected
+            self._connected_out.publish(c)
         m = self._scene
         m.header.stamp.sec, m.header.stamp.nanosec = sec, nanosec
         m.scene_version, m.description = s.version, s.description

@@ -26,7 +26,8 @@ class ArmSample:
 
 @dataclass(frozen=True)
 class SceneSample:
-    """Simulation: snapshot for mirror worlds, and the privileged object states; `description` only where it is due."""
+    """Simulation: snapshot for mirror worlds, and the privileged object states; `description` only where it is due. `connected`: the
+    simulated contacts of a plug and its socket, None where there are none."""
 
     stamp: int
     version: int
@@ -34,3 +35,4 @@ class SceneSample:
     base_poses: np.ndarray
     objects: Mapping[str, tuple[np.ndarray, np.ndarray]]
     description: str = ""
+    connected: bool | None = None

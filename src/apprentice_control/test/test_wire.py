@@ -28,13 +28,13 @@ def _record(step_id=1 << 61):
 def test_records_events_and_orders_come_as_they_were(ends):
     loop, node = ends
     event = LoopEvent(SafetyEvent("ik", "ik", "clamped", 3, "e", 1.5, (1.0,), (2.0,), "short"), 12)
-    scene = SceneSample(9, 2, np.arange(3.0), np.zeros((2, 7)), {"block": (np.ones(7), np.zeros(6))}, "{}")
+    scene = SceneSample(9, 2, np.arange(3.0), np.zeros((2, 7)), {"block": (np.ones(7), np.zeros(6))}, "{}", True)
     loop.send(_record(), event)
     loop.send(scene)
     record, told, seen = node.receive(1.0)
     assert record.step_id == 1 << 61 and record.executed.dtype == np.float32 and record.executed.tolist() == [1.0, -2.0]
     assert record.stages[0] == _record().stages[0] and told == event
-    assert seen.base_poses.shape == (2, 7) and seen.objects["block"][0].tolist() == [1.0] * 7
+    assert seen.connected is True and seen.base_poses.shape == (2, 7) and seen.objects["block"][0].tolist() == [1.0] * 7
     node.send(ArmOrder(4, "e", "policy", "s", "h", (float("nan"), float("inf"))), Call(1, "reset_scene", ("normal", None)))
     order, call = loop.receive(1.0)
     assert np.isnan(order.values[0]) and np.isinf(order.values[1]) and call.arguments == ("normal", None)

@@ -19,6 +19,8 @@ from apprentice_core.spaces import ArraySpec
 CONNECTED = "connection/connected"
 """array of the connection signal, 0 or 1; it is there for reward sources, and policies read it only where their config names it"""
 
+CONTACT_TOPIC = "scene/connected"
+"""what a simulated socket's contacts say, for the node that stands for the wire at it"""
 TRACKED = "tracked/"
 """before the names of object poses that an observation holds: `tracked/object/<name>/pose`, in place of the privileged one"""
 

@@ -6,14 +6,10 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from apprentice_core.errors import ApprenticeError
 
 USB_DEVICES = Path("/sys/bus/usb/devices")
 USB_ID = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{4}")
-DEPTH = ASIDE = 0.0015
-"""m above the floor of a simulated socket from where its contacts overlap, and beside its axis (ours, as apprentice_sim's sensor)"""
 
 
 class ConnectionSource(Protocol):
@@ -57,12 +53,6 @@ class UsbDevice:
             return (folder / name).read_text(encoding="ascii").strip().lower()
         except (OSError, UnicodeDecodeError):
             return ""
-
-
-def overlaps(plug: np.ndarray, socket: np.ndarray) -> bool:
-    """Whether a simulated plug is in, from the poses [7] of its tip and of the socket's floor (see the scene of insertion)."""
-    dx, dy, dz = (np.asarray(plug, dtype=np.float64)[:3] - np.asarray(socket, dtype=np.float64)[:3]).tolist()
-    return dz < DEPTH and max(abs(dx), abs(dy)) < ASIDE
 
 
 def make_source(kind: str, device: str) -> ConnectionSource:

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_perception.connection_sources import DeviceFile, UsbDevice, make_source, overlaps
+from apprentice_perception.connection_sources import DeviceFile, UsbDevice, make_source
 
 
 def test_a_device_file_is_the_connection(tmp_path: Path) -> None:
@@ -36,16 +35,6 @@ def test_a_usb_device_is_connected_while_it_is_enumerated(tmp_path: Path) -> Non
     (stick / "idProduct").unlink()
     assert not source.connected()
     assert not UsbDevice("046d:c52b", tmp_path / "nowhere").connected()
-
-
-def test_a_simulated_plug_is_connected_at_the_floor_of_its_socket() -> None:
-    socket = np.array([0.6, 0.0, 0.05, 0, 0, 0, 1], dtype=np.float32)
-
-    def at(x: float, y: float, z: float) -> bool:
-        return overlaps(socket + np.array([x, y, z, 0, 0, 0, 0], dtype=np.float32), socket)
-
-    assert at(0, 0, 0.001) and at(0.001, -0.001, -0.0002)
-    assert not at(0, 0, 0.003) and not at(0.004, 0, 0.0) and not at(0, -0.004, 0.0)
 
 
 @pytest.mark.parametrize(("kind", "device"), [("device", ""), ("usb", ""), ("usb", "046d"), ("usb", "046d:zzzz"), ("usb", "046d:c52b0")])

@@ -65,6 +65,7 @@ class World:
         self.cloth: WorldCloth | None = None
         self.grip: Grip | None = None
         self._uids: dict[str, int] = {}
+        self._shifted: set[str] = set()
         self._factory = BodyFactory(self.client)
         p.setGravity(0.0, 0.0, -GRAVITY, physicsClientId=self.client)
         p.setPhysicsEngineParameter(
@@ -143,6 +144,9 @@ class World:
         for body in bodies:
             if body.name not in self._uids:
                 self._uids[body.name] = self._factory.create(body)
+            elif body.name in self._shifted:
+                p.resetBasePositionAndOrientation(self._uids[body.name], body.pose[:3], body.pose[3:], physicsClientId=self.client)
+        self._shifted.clear()
         self.bodies = tuple(bodies)
         self.cloth = None if cloth is None else WorldCloth(self, cloth)
         self.version += 1
@@ -178,6 +182,7 @@ class World:
         for name in names:
             position, quaternion = p.getBasePositionAndOrientation(self._uids[name], physicsClientId=self.client)
             moved = [a + b for a, b in zip(position, by, strict=True)]
+            self._shifted.add(name)
             p.resetBasePositionAndOrientation(self._uids[name], moved, quaternion, physicsClientId=self.client)
 
     def sleep(self) -> None:
