@@ -18,10 +18,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Joy
 
 from apprentice_core.cell import EpisodeRef, EpisodeRequest, ResetRequest
-from apprentice_core.ros_qos import SPINE, sensor_subscriber
-from apprentice_core.ros_time import to_time
-from apprentice_interfaces.msg import Action
-from apprentice_store.bag_reader import read_episode, read_safety_events
+from apprentice_core.ros_qos import SPINE
+from apprentice_core.ros_time import BILLION, to_time
+from apprentice_interfaces.msg import Action, SafetyEvent
+from apprentice_store.bag_reader import read_episode
 
 pytestmark = pytest.mark.timeout(120)
 PERIOD = 0.1
@@ -30,20 +30,21 @@ PERIOD = 0.1
 class Bridge:
     """What an OpenVR bridge publishes, 100 times a second and with ROS's default QoS; and what the test hears of the cell."""
 
-    def __init__(self, domain: int):
+    def __init__(self, processes: Any):
+        self._wait_until = processes.wait_until
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
+        rclpy.init(context=self.context, domain_id=processes.domain)
         self.node = rclpy.create_node("openvr_bridge", namespace="/cell/vr", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.commands: list[Action] = []
-        self.tool: list[np.ndarray] = []
+        self.events: list[SafetyEvent] = []
         self.position, self.speed, self.moves_until = np.array([0.2, 1.1, -0.3]), np.zeros(3), 0.0
         self.clutch = self.release = False
         self._poses = self.node.create_publisher(PoseStamped, "pose", QoSProfile(depth=10))
         self._joys = self.node.create_publisher(Joy, "joy", QoSProfile(depth=10))
         self.node.create_subscription(Action, "/cell/action", self.commands.append, SPINE)
-        self.node.create_subscription(PoseStamped, "/cell/tool/pose", self._on_tool, sensor_subscriber(False))
+        self.node.create_subscription(SafetyEvent, "/cell/safety/event", self.events.append, SPINE)
         self._at = time.monotonic()
         self.node.create_timer(0.01, self._publish)
         self._stop = threading.Event()
@@ -53,10 +54,6 @@ class Bridge:
     def _spin(self) -> None:
         while not self._stop.is_set():
             self.executor.spin_once(timeout_sec=0.05)
-
-    def _on_tool(self, m: PoseStamped) -> None:
-        p = m.pose.position
-        self.tool.append(np.array([p.x, p.y, p.z]))
 
     def _publish(self) -> None:
         now = time.monotonic()
@@ -73,7 +70,14 @@ class Bridge:
     def move(self, line: tuple[float, float, float], seconds: float) -> None:
         """Moves the hand by `line` in OpenVR's axes (right, up, towards the user)."""
         self.speed, self.moves_until = np.array(line) / seconds, time.monotonic() + seconds
-        time.sleep(seconds + 0.3)
+        time.sleep(seconds)
+        self.rest()
+
+    def rest(self, ticks: int = 10) -> None:
+        """Until the arm has been commanded so many times more, and the poses have had time to arrive."""
+        target = len(self.commands) + ticks
+        self._wait_until(lambda: len(self.commands) >= target, 20.0, "commands")
+        time.sleep(0.1)
 
     def close(self) -> None:
         self._stop.set()
@@ -85,7 +89,7 @@ class Bridge:
 
 @pytest.fixture
 def bridge(processes: Any) -> Iterator[Bridge]:
-    b = Bridge(processes.domain)
+    b = Bridge(processes)
     yield b
     b.close()
 
@@ -117,19 +121,18 @@ def test_the_arm_follows_a_hand_over_dds_with_clutch_take_over_fault_and_hand_ba
 
     bridge.clutch = True
     drives("teleop")
-    time.sleep(0.5)
-    first, before = len(bridge.commands), bridge.tool[-1]
+    bridge.rest()
+    first = len(bridge.commands)
     bridge.move((0.0, 0.012, -0.004), 1.0)
-    asked, went = moved(first), bridge.tool[-1] - before
-    np.testing.assert_allclose(asked, [0.0, 0.004, 0.012], atol=0.001)
-    np.testing.assert_allclose(went, asked, atol=0.002)
+    np.testing.assert_allclose(moved(first), [0.0, 0.004, 0.012], atol=0.001)
+    way = [c.header.stamp.sec * BILLION + c.header.stamp.nanosec for c in (bridge.commands[first], bridge.commands[-1])]
 
     bridge.clutch = False
-    time.sleep(0.2)
+    bridge.rest()
     first = len(bridge.commands)
     bridge.move((0.3, -0.2, 0.1), 0.5)
     bridge.clutch = True
-    time.sleep(0.5)
+    bridge.rest()
     assert not moved(first).any(), "the hand went back with an open clutch"
 
     first = len(bridge.commands)
@@ -145,13 +148,15 @@ def test_the_arm_follows_a_hand_over_dds_with_clutch_take_over_fault_and_hand_ba
 
     bridge.release = True
     drives("random_watcher")
-    time.sleep(0.3)
+    bridge.rest()
     assert bridge.commands[-1].source == "random_watcher", "the clutch is still held: that takes nothing over again"
     cell.end_episode()
     running.join(30.0)
     assert ended and ended[0].lost == 0
     episode = read_episode(Path(ended[0].path))
+    start, end = (episode.observations["tool/pose"][np.flatnonzero(episode.stamps["tick"] == at)[0], :3] for at in way)
+    np.testing.assert_allclose(end - start, [0.0, 0.004, 0.012], atol=0.002)
     changes = [actor for t, actor in enumerate(episode.actors) if t == 0 or actor != episode.actors[t - 1]]
     assert changes == ["random_watcher", "teleop", "random_watcher"] and set(episode.outcomes) == {"applied"}
-    assert any(e.code == "source_fault" and "pose jumps" in e.message for e in read_safety_events(Path(ended[0].path)))
+    assert any(e.code == "source_fault" and "pose jumps" in e.message for e in bridge.events)
     assert processes.stop("teleop_node") == 0
