@@ -23,12 +23,12 @@ from apprentice_core.ros_time import BILLION, to_time
 from apprentice_interfaces.msg import Action, SafetyEvent
 from apprentice_store.bag_reader import read_episode
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 PERIOD = 0.1
 
 
 class Bridge:
-    """What an OpenVR bridge publishes, 100 times a second and with ROS's default QoS; and what the test hears of the cell."""
+    """What an OpenVR bridge publishes, 50 times a second and with ROS's default QoS; and what the test hears of the cell."""
 
     def __init__(self, processes: Any):
         self._wait_until = processes.wait_until
@@ -46,7 +46,7 @@ class Bridge:
         self.node.create_subscription(Action, "/cell/action", self.commands.append, SPINE)
         self.node.create_subscription(SafetyEvent, "/cell/safety/event", self.events.append, SPINE)
         self._at = time.monotonic()
-        self.node.create_timer(0.01, self._publish)
+        self.node.create_timer(0.02, self._publish)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
@@ -73,7 +73,7 @@ class Bridge:
         time.sleep(seconds)
         self.rest()
 
-    def rest(self, ticks: int = 10) -> None:
+    def rest(self, ticks: int = 5) -> None:
         """Until the arm has been commanded so many times more, and the poses have had time to arrive."""
         target = len(self.commands) + ticks
         self._wait_until(lambda: len(self.commands) >= target, 20.0, "commands")
@@ -95,7 +95,7 @@ def bridge(processes: Any) -> Iterator[Bridge]:
 
 
 def test_the_arm_follows_a_hand_over_dds_with_clutch_take_over_fault_and_hand_back(processes: Any, ros: Any, bridge: Bridge) -> None:
-    processes.start_cell(cameras=(), scripts=("random_watcher",))
+    processes.start_cell(cameras=(), scripts=("random_watcher",), reward_node=None, episode_node={"reward_sources": "['']"})
     # The limits of age are wide, because a busy test machine may stall a process for long.
     processes.start(
         "teleop_node", device="vr", vr_axes="openvr", vr_yaw=math.pi / 2, vr_max_age=1.0, vr_joy_max_age=5.0,
@@ -160,3 +160,8 @@ def test_the_arm_follows_a_hand_over_dds_with_clutch_take_over_fault_and_hand_ba
     assert changes == ["random_watcher", "teleop", "random_watcher"] and set(episode.outcomes) == {"applied"}
     assert any(e.code == "source_fault" and "pose jumps" in e.message for e in bridge.events)
     assert processes.stop("teleop_node") == 0
+
+
+def test_one_button_cannot_be_clutch_and_release(processes: Any) -> None:
+    node = processes.start("teleop_node", device="vr", vr_release_button=4)
+    assert node.wait(30.0) == 2 and "the same button" in node.text and "Traceback" not in node.text
