@@ -25,7 +25,8 @@ class Hand:
         self.device = VrController(VrSettings(**settings))  # type: ignore[arg-type]
         self.motion = HandMotion()
         self.take_over = TakeOver()
-        self.now, self.position, self.facing = 100.0, np.array([0.3, 1.2, -0.4]), np.eye(3)
+        self.now, self.position = 100.0, np.array([0.3, 1.2, -0.4])
+        self.facing = matrix_from_rotation_vector(np.array([0.5, -1.0, 0.3]))
         self.clutch, self.trigger, self.release = False, 0.0, False
         self.poses = self.joys = True
         self.run(0.05)
