@@ -25,10 +25,16 @@ class DeviceState:
     """buttons held now, by name"""
     lost: bool = False
     """the device is gone; the state is neutral"""
+    displacement: np.ndarray = field(default_factory=lambda: np.zeros(6))
+    """of a device that follows the hand: its motion since the last poll along and about x y z of the base frame, m and rad"""
+    clutch: bool = False
+    """the person holds the clutch of such a device: that is input, even when the hand rests"""
+    fault: str = ""
+    """'' or why the device stands still although it is there (tracking lost)"""
 
 
 class TeleopDevice(Protocol):
-    """A keyboard, gamepad, 6-DoF mouse: whatever gives a twist, a gripper wish and a release button."""
+    """A keyboard, gamepad, 6-DoF mouse, VR controller: what gives a twist or a displacement, a gripper wish and a release button."""
 
     name: str
 
@@ -58,7 +64,7 @@ class TakeOver:
         if state.release or state.lost:
             self.engaged, self._since = False, None
             return False
-        active = bool(np.max(np.abs(state.twist)) > self._dead_band) or state.gripper != 0.0
+        active = bool(np.max(np.abs(state.twist)) > self._dead_band) or state.gripper != 0.0 or state.clutch
         if not active:
             self._since = None
         elif self._since is None:
