@@ -1,4 +1,8 @@
-"""Episode steps per second of `lift`, two agent cameras, through all the nodes and the recorder, against SimCell in one process."""
+"""Episode steps per second of `lift`, two agent cameras, through all the nodes and the recorder, against SimCell in one process.
+
+After one whole episode of the expert each trajectory goes on where the last one stopped, so that what is measured on both sides is the
+state that a lift spends most of its 200 steps in, and the dearest: a block held up.
+"""
 
 from __future__ import annotations
 

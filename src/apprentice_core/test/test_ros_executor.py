@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from apprentice_core.ros_executor import LeanExecutor
 from apprentice_core.ros_node import ApprenticeNode
+from apprentice_core.ros_polled import PolledGroup, set_awake, take_raw
 
 
 @pytest.fixture
@@ -132,3 +133,35 @@ def test_an_error_in_a_callback_is_not_swallowed(node, executor):
     node.steady_timer(0.01, broken)
     with pytest.raises(KeyError, match="broken"):
         turn_until(executor, lambda: False)
+
+
+def test_a_polled_subscription_wakes_nobody_until_it_is_told_to(node, executor):
+    group, got = PolledGroup(), []
+    subscription = node.create_subscription(String, "x", lambda m: got.append(m.data), 100, callback_group=group)
+    publisher = node.create_publisher(String, "x", 100)
+    turn_until(executor, lambda: publisher.get_subscription_count() == 1)
+    publisher.publish(String(data="first"))
+    for _ in range(5):
+        executor.turn(0.02)
+    assert not got and take_raw(subscription) is not None
+    publisher.publish(String(data="second"))
+    set_awake(node, group, True)
+    turn_until(executor, lambda: got == ["second"])
+    set_awake(node, group, False)
+    publisher.publish(String(data="third"))
+    for _ in range(5):
+        executor.turn(0.02)
+    assert got == ["second"]
+
+
+def test_who_stands_back_does_so_with_every_thread(node):
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task")}
+
+    before = policies()
+    try:
+        node.stand_back()
+        assert policies() == {os.SCHED_BATCH} and len(os.listdir("/proc/self/task")) > 1
+    finally:
+        node.stand_back(False)
+    assert policies() == before == {os.SCHED_OTHER}
