@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -50,8 +52,18 @@ PRIMITIVES = (p.GEOM_SPHERE, p.GEOM_BOX, p.GEOM_CYLINDER)
 BIN = "in_order"
 """everything is drawn in the order in which it is in the world: of two surfaces in one place the same one is seen in every process"""
 
+log = logging.getLogger(__name__)
 _drawing = threading.RLock()
 CullBinManager.get_global_ptr().add_bin(BIN, CullBinManager.BT_fixed, 0)
+
+
+@cache
+def _pipe() -> Any:
+    """None where the rasteriser's library cannot be loaded: it is linked to libX11, of which it uses nothing here."""
+    pipe = GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
+    if pipe is None:
+        log.warning("Panda3D's rasteriser cannot be loaded (is libX11.so.6 there?): PyBullet draws instead, 5 ms an image")
+    return pipe
 
 
 def _mesh(faces: np.ndarray, normals: np.ndarray, colour: Sequence[float], order: int) -> NodePath:
@@ -104,8 +116,8 @@ def _tube(length: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
 class Raster:
     """Draws one world; `light`: where it comes from [3]. A surface towards it has `ambient` + `diffuse` times its colour.
 
-    What it cannot draw (`draws` False: meshes of a robot, cloths, markers) is left to PyBullet. Not for several threads at once on one
-    world.
+    What it cannot draw (`draws` False: meshes of a robot, cloths, markers, or all where its library is not to be had) is left to PyBullet.
+    Not for several threads at once on one world.
     """
 
     def __init__(self, world: World, light: Sequence[float], ambient: float, diffuse: float):
@@ -123,7 +135,7 @@ class Raster:
         self._engine = GraphicsEngine()
         weakref.finalize(self, _release, self._root, self._engine)
         shapes = p.getVisualShapeData(world.robot, physicsClientId=world.client)
-        self._known = all(shape[2] in PRIMITIVES for shape in shapes)
+        self._known = _pipe() is not None and all(shape[2] in PRIMITIVES for shape in shapes)
         self._links: dict[int, NodePath] = {}
         for shape in shapes if self._known else ():
             self._add_shape(*shape[1:4], *shape[5:8])
@@ -197,12 +209,11 @@ class Raster:
         key = (*size, fov)
         if key not in self._views:
             height, width = size
-            pipe = GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
             form = FrameBufferProperties()
             form.set_rgba_bits(8, 8, 8, 0)
             form.set_depth_bits(24)
             window = WindowProperties.size(width * OVERSAMPLING, height * OVERSAMPLING)
-            output = self._engine.make_output(pipe, "image", 0, form, window, GraphicsPipe.BF_refuse_window)
+            output = self._engine.make_output(_pipe(), "image", 0, form, window, GraphicsPipe.BF_refuse_window)
             if output is None:
                 raise RuntimeError("Panda3D's software rasteriser gives no image buffer")
             output.set_clear_color(LColor(*BACKGROUND))
