@@ -111,6 +111,10 @@ class EpisodePorts(RunOutput, Protocol):
         """A complete observation of a still world is there."""
         ...
 
+    def lacking(self) -> tuple[str, ...]:
+        """Streams without which the observation is not complete."""
+        ...
+
     def home_error(self, goal: Goal) -> str:
         """'' when the arm is at home, or at the goal's start, and still; else what is wrong."""
         ...
@@ -317,7 +321,8 @@ class EpisodeMachine:
             if self.ports.settled():
                 return
             self.ports.stand()
-        raise _Failed("the streams of the cell are not complete: is every camera and force node running?")
+        lacking = ", ".join(self.ports.lacking()) or "the cell spec"
+        raise _Failed(f"the streams of the cell are not complete ({lacking}): is every camera and force node running?")
 
     def _home(self, goal: Goal) -> Generator[Callable[[], bool], None, int]:
         error = ""

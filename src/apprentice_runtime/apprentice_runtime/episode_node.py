@@ -325,6 +325,9 @@ class EpisodeNode(ApprenticeNode):
             return not self._gate.stale(now)
         return self._gate.complete(None) is not None
 
+    def lacking(self) -> tuple[str, ...]:
+        return self._gate.lacking() if self._gate else ()
+
     def home_error(self, goal: Goal) -> str:
         newest = self._taps.assembler.newest() if self._taps else {}
         stamps = {n: part.stamp for n in STREAMS if (part := newest.get(n)) is not None}

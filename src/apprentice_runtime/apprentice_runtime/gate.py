@@ -38,6 +38,10 @@ class ObservationGate:
         parts = tuple(p for p in newest.values() if p)
         return max(p.stamp for p in parts), parts, (False,) * len(parts)
 
+    def lacking(self) -> tuple[str, ...]:
+        """Streams that have not shown the newest stamp of all."""
+        return tuple(self.assembler.behind(max(self.last_stamp, self._floor)))
+
     def only_polled_lack(self, awaited: int | None) -> bool:
         """Every camera is there and something else is not."""
         return not any(n.startswith("camera/") for n in self.assembler.behind(awaited if awaited is not None else self.last_stamp))

@@ -31,6 +31,7 @@ class Cell:
     def finished(self, result): self.results.append(result)
     def fresh(self): self.t += 1
     def settled(self): return self.complete
+    def lacking(self): return () if self.complete else ("camera/wrist_left",)
     def not_ready(self, goal): return self.ready
     def home_error(self, goal): return "" if self.resets >= self.home_after else "right_j0 is 0.3 rad from home"
     def reset_scene(self, task, initial_state, seed): self.scenes.append((task, initial_state, seed))
@@ -148,6 +149,13 @@ def test_incomplete_streams_make_the_world_go_on_until_they_are_there():
     cell.complete = False
     result = cell.play(Goal("lift", "policy", reset_mode="none"), turns=2000)
     assert result.ok and cell.stood == 2
+
+
+def test_a_stream_that_never_comes_is_named():
+    cell = Cell()
+    cell.complete, cell.stand = False, lambda: None
+    result = cell.play(Goal("lift", "policy", reset_mode="none"), turns=20_000)
+    assert not result.ok and "not complete (camera/wrist_left)" in result.message
 
 
 def test_nobody_ready_fails_by_name_in_time():
