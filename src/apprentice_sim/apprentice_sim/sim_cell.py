@@ -172,19 +172,17 @@ class SimCell:
 
     def _reset_once(self, request: ResetRequest, seed: int, start: Sequence[float] | np.ndarray | None = None) -> str:
         """'' when the reset is verified, else what is wrong."""
-        by_hand = request.mode == "operator"
-        if request.mode in ("robot", "full") or by_hand:
+        if request.mode in ("robot", "full", "operator"):
             self.loop.engage()
             home = self._start_joints(start)
-            if not by_hand and (self.drive_resets or not self._holds):
-                reason = self._drive_home(home)
-                if reason:
-                    return reason
+            driven = request.mode != "operator" and (self.drive_resets or not self._holds)
+            if driven and (reason := self._drive_home(home)):
+                return reason
             # What is left of the approach (micrometres) would make a start depend on the episode before it.
             if not self._holds or request.mode != "robot":
                 self.world.set_robot(home, self.profile.gripper.open)
             self.loop.engage()
-        if request.mode in ("scene", "full") or by_hand:
+        if request.mode in ("scene", "full", "operator"):
             self.world.reset_scene(request.initial_state, seed)
         placed = self.world.objects()
         self._rest(SETTLE_STEPS)
