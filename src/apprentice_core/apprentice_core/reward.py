@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from apprentice_core.episode import RewardValue
+
 
 @dataclass(frozen=True)
 class RewardBatch:
@@ -49,3 +51,13 @@ class RewardSource(Protocol):
     needs_privileged: bool
 
     def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]: ...
+
+
+def reward_values(source: RewardSource, batch: RewardBatch) -> dict[str, RewardValue]:
+    """'<source>/<reward>' -> what the source says of a batch's first step, as episodes record it."""
+    return {
+        f"{source.name}/{name}": RewardValue(
+            float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id
+        )
+        for name, r in source.compute_reward(batch).items()
+    }

@@ -37,7 +37,7 @@ from apprentice_core.episode import (
 )
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.mixing import mix
-from apprentice_core.reward import RewardBatch, RewardSource
+from apprentice_core.reward import RewardBatch, RewardSource, reward_values
 from apprentice_core.scheduler import SingleTask, start_pose_of
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.tasks import ScriptedReward, make_task
@@ -278,10 +278,7 @@ class SimCell:
         after, told = one(self.observe()), dict[str, Any](goal=one(self.goal), first=one(self._first_observation))
         for source in self.rewards:
             batch = RewardBatch(one(before), executed[None], after, *count, **(told | seen if source.needs_privileged else told))
-            for name, r in source.compute_reward(batch).items():
-                out[f"{source.name}/{name}"] = RewardValue(
-                    float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id,
-                )
+            out |= reward_values(source, batch)
         return out
 
     # -- episodes ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from apprentice_core.cell_spec import GripperJoints, RobotJoints
 from apprentice_core.config import Timing
 from apprentice_core.episode import EpisodeContext, EpisodeOutcome, RewardValue, Segment, StepRecord
 from apprentice_core.mixing import Mixture
-from apprentice_core.reward import RewardBatch, RewardSource
+from apprentice_core.reward import RewardBatch, RewardSource, reward_values
 from apprentice_core.spaces import ActionSpace, ArraySpec, Observation, observation_digest
 from apprentice_core.streams import proprio_streams
 from apprentice_learning.representations.dataset import CAMERA, SUCCESS
@@ -89,10 +89,7 @@ class Recording:
         before, after = ({k: v[None] for k, v in o.items()} for o in observed)
         batch = RewardBatch(before, executed[None], after, np.array([self._steps]), np.array([self.context.horizon]))
         for source in self.rewards:
-            for name, r in source.compute_reward(batch).items():
-                out[f"{source.name}/{name}"] = RewardValue(
-                    float(r.value[0]), float(r.probability[0]), bool(r.valid[0]), bool(r.terminal[0]), bool(r.success[0]), source.model_id
-                )
+            out |= reward_values(source, batch)
         return out
 
     def end(self, observation: Observation, inserted: bool, stamp: float) -> None:
