@@ -13,9 +13,10 @@ from apprentice_core.cell_factory import make_cell_spec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
 from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ApprenticeError
-from apprentice_core.ros_qos import LATCHED, SPINE
+from apprentice_core.ros_qos import LATCHED, SPINE, STATIC
 from apprentice_core.ros_time import to_time
 from apprentice_interfaces.msg import EpisodeEvent, ObjectStates, Reward, SafetyEvent
+from apprentice_runtime.reward_watch import alarm_from_json
 from apprentice_store.store import Store
 from apprentice_studio.alarms import AlarmBoard
 from apprentice_workflows.insertion.curve import Curve
@@ -32,7 +33,7 @@ def test_both_alarms_reach_the_operator_and_practice_stops(processes, ros, tmp_p
     peer = Peer(processes.domain)
     try:
         told, diagnosed = peer.listen(SafetyEvent, "safety/event", SPINE), peer.listen(DiagnosticArray, "/diagnostics", 10)
-        standing = peer.listen(String, "supervisor/alarm", LATCHED)
+        standing = peer.listen(String, "supervisor/alarm", STATIC)
         events, objects = (peer.node.create_publisher(k, t, SPINE) for k, t in (
             (EpisodeEvent, "episode/event"), (ObjectStates, "privileged/objects")))
         rewards = {s: peer.node.create_publisher(Reward, f"reward/{s}", SPINE) for s in ("classifier", "goal_image", "scripted")}
@@ -88,6 +89,6 @@ def test_both_alarms_reach_the_operator_and_practice_stops(processes, ros, tmp_p
         answer = client.call_async(Trigger.Request())
         peer.until(answer.done, "the clearing")
         assert answer.result().success
-        peer.until(lambda: standing[-1].data == "", "nothing stands any more")
+        peer.until(lambda: alarm_from_json(standing[-1].data)[1] == "", "nothing stands any more")
     finally:
         peer.close()

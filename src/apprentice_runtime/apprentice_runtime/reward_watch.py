@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,20 @@ from apprentice_core.insertion import HACK_ASIDE, HACK_SHARE, image_gain
 from apprentice_learning.rewards.self_reward_checks import ExploitationAlarm
 
 ALARM_TOPIC = "supervisor/alarm"
+"""latched, one message of each supervisor: JSON, so that one that has nothing to say does not hide another's alarm"""
+
+
+def alarm_to_json(node: str, alarm: str) -> str:
+    return json.dumps({"node": node, "alarm": alarm})
+
+
+def alarm_from_json(text: str) -> tuple[str, str]:
+    """Node and why practice should stop, '' when it should not. What is not understood is an alarm."""
+    try:
+        told = json.loads(text)
+        return str(told["node"]), str(told["alarm"])
+    except (ValueError, TypeError, KeyError):
+        return "", f"{ALARM_TOPIC} carries what is not understood: {text[:80]!r}"
 """latched text: why practice should stop until a person has looked, or empty"""
 HACK, EXPLOITED = "reward_hack", "reward_exploited"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from rcl_interfaces.srv import GetParameters
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.task import Future
@@ -23,15 +24,18 @@ from apprentice_core.cell import CellSpec, EpisodeRef, EpisodeRequest, ResetRequ
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, RobotJoints, cell_spec_from_json
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.ros_node import ApprenticeNode
-from apprentice_core.ros_qos import LATCHED
+from apprentice_core.ros_qos import LATCHED, STATIC
+from apprentice_core.ros_shared_memory import sweep_dead_segments
 from apprentice_core.spaces import Observation
 from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.srv import EndEpisode, LoadBundle
-from apprentice_runtime.reward_watch import ALARM_TOPIC
+from apprentice_runtime.reward_watch import ALARM_TOPIC, alarm_from_json
 from apprentice_runtime.ros_stepper import RosStepper
 from apprentice_store.bag_writer import OPEN
 
 Progress = Callable[[str, str, int], None]
+MEETING = 5.0
+"""who steps from outside waits so long to be met by the cell's nodes; what still lacks then, the episode's own readiness names, s (ours)"""
 
 
 class RosCell:
@@ -45,6 +49,7 @@ class RosCell:
         self.namespace, self.timeout = namespace, timeout
         self._own_context = not rclpy.ok()
         if self._own_context:
+            sweep_dead_segments()
             rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
         self._node = ApprenticeNode("ros_cell", namespace=namespace)
         self._spec: Waiter[tuple[CellSpec, RobotJoints]] = Waiter()
@@ -53,10 +58,9 @@ class RosCell:
         self._episode: Waiter[Any] | None = None
         self._goal_handle: Any = None
         self._pace = pace
-        self.alarm = ""
-        """why practice should stop until a person has looked (`supervisor_node`), or empty"""
+        self._alarms: dict[str, str] = {}
         self._node.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
-        self._node.create_subscription(String, ALARM_TOPIC, self._on_alarm, LATCHED)
+        self._node.create_subscription(String, ALARM_TOPIC, self._on_alarm, STATIC)
         self._action = ActionClient(self._node, RunEpisode, "run_episode")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
@@ -104,7 +108,13 @@ class RosCell:
             self._spec.set_exception(error)
 
     def _on_alarm(self, message: String) -> None:
-        self.alarm = message.data
+        node, alarm = alarm_from_json(message.data)
+        self._alarms[node] = alarm
+
+    @property
+    def alarm(self) -> str:
+        """Why practice should stop until a person has looked, by every `supervisor_node`; or empty."""
+        return "; ".join(a for a in tuple(self._alarms.values()) if a)
 
     def _await(self, start: Callable[[], Future], timeout: float | None, what: str) -> Any:
         """Runs `start` in the thread and waits for the future that it gives."""
@@ -158,9 +168,10 @@ class RosCell:
         began = time.monotonic()
         self._leave()
         if self._stepper is None:
-            ready: Waiter[RosStepper] = Waiter()
-            self._in_thread(lambda: ready.set_result(RosStepper(self._node, self.spec, self.robot, self._pace == "lockstep")))
+            rewards, ready = self._rewards(), Waiter[RosStepper]()
+            self._in_thread(lambda: ready.set_result(RosStepper(self._node, self.spec, self.robot, self._pace == "lockstep", rewards)))
             self._stepper = ready.result(self.timeout)
+            self._stepper.meet(MEETING)
         self._stepper.begin()
         self._episode = self._send(EpisodeRequest(self.task, "external", request, steps, record=record), None)
         while not self._stepper.wait(0.2):
@@ -228,6 +239,16 @@ class RosCell:
         waiter: Waiter[Any] = Waiter()
         self._in_thread(lambda: handle.get_result_async().add_done_callback(lambda f: waiter.set_result(f.result().result)))
         return waiter
+
+    def _rewards(self) -> list[str]:
+        """Reward sources of the cell, by its episode_node: not all of them need to have been discovered yet."""
+        if not self._action.wait_for_server(self.timeout):
+            raise ApprenticeError(f"no episode_node answers in {self.namespace}")
+        names = {i.node_name for i in self._node.get_publishers_info_by_topic("tick")}
+        for name in sorted(names):
+            answer = self._call(GetParameters, f"{name}/get_parameters", GetParameters.Request(names=["reward_sources"]))
+            return [r for v in answer.values for r in v.string_array_value if r]
+        return []
 
     def _finish(self, waiter: Waiter[Any], limit: float | None) -> Any:
         deadline = None if limit is None else time.monotonic() + limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class Current:
 class RosStepper:
     """Made and called back in the cell's thread; `wait` and `step` are called from the user's."""
 
-    def __init__(self, node: ApprenticeNode, spec: CellSpec, robot: JointNames, lockstep: bool):
+    def __init__(self, node: ApprenticeNode, spec: CellSpec, robot: JointNames, lockstep: bool, rewards: Sequence[str]):
         self._space: ActionSpace = spec.action_space
         self._lockstep, self._has_objects = lockstep, bool(spec.privileged)
         self._taps = StreamTaps(node, spec.streams, robot, lockstep)
@@ -49,15 +50,20 @@ class RosStepper:
         self._standing_by = False
         self.current: Current | None = None
         self._publisher = node.create_publisher(Action, f"action/{NAME}", SPINE)
-        node.create_subscription(Tick, "tick", self._on_tick, SPINE)
-        node.create_subscription(Applied, "applied", self._on_applied, SPINE)
-        node.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE)
-        prefix = f"{node.get_namespace().rstrip('/')}/reward/"
-        for topic, _ in node.get_topic_names_and_types():
-            if topic.startswith(prefix):
-                node.create_subscription(Reward, topic, self._on_reward, SPINE)
+        self._hears = [
+            node.create_subscription(Tick, "tick", self._on_tick, SPINE),
+            node.create_subscription(Applied, "applied", self._on_applied, SPINE),
+            node.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE),
+            *(node.create_subscription(Reward, f"reward/{r}", self._on_reward, SPINE) for r in rewards),
+        ]
         self._retry = node.steady_timer(RETRY, self._try)
         self._retry.cancel()
+
+    def meet(self, timeout: float) -> None:
+        """Waits until whatever this process listens to has a publisher, `timeout` seconds at most."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and not all(s.get_publisher_count() for s in self._hears):
+            time.sleep(0.01)
 
     def begin(self) -> None:
         with self._changed:

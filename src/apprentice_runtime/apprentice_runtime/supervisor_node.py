@@ -13,7 +13,7 @@ from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.streams import stamp_ns
 from apprentice_interfaces.msg import EpisodeEvent, Reward, SafetyEvent
-from apprentice_runtime.reward_watch import ALARM_TOPIC, Finding, RewardWatch
+from apprentice_runtime.reward_watch import ALARM_TOPIC, Finding, RewardWatch, alarm_to_json
 from apprentice_runtime.ros_source import PrivilegedTap
 
 PARAMETERS = (
@@ -41,7 +41,7 @@ class SupervisorNode(ApprenticeNode):
         self._standing = ""
         self._events = self.create_publisher(SafetyEvent, "safety/event", SPINE)
         self._alarm = self.create_publisher(String, ALARM_TOPIC, LATCHED)
-        self._alarm.publish(String())
+        self._publish_alarm("")
         self.create_subscription(EpisodeEvent, "episode/event", self._on_event, SPINE)
         self.create_subscription(Reward, f"reward/{s['reward']}", self._on_reward, SPINE)
         self.create_subscription(Reward, f"reward/{s['verifier']}", self._on_verified, SPINE)
@@ -92,13 +92,16 @@ class SupervisorNode(ApprenticeNode):
         self.get_logger().error(f"{finding.code}: {finding.message}")
         self._standing = finding.message
         if self._watch.fired:
-            self._alarm.publish(String(data=finding.message))
+            self._publish_alarm(finding.message)
+
+    def _publish_alarm(self, alarm: str) -> None:
+        self._alarm.publish(String(data=alarm_to_json(self.get_fully_qualified_name(), alarm)))
 
     def _on_clear(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = True, self._standing or "no alarm stands"
         self._watch.clear()
         self._standing = ""
-        self._alarm.publish(String())
+        self._publish_alarm("")
         return response
 
     def _report(self) -> None:

@@ -1,6 +1,6 @@
 """A reward that is fooled, told while the cell runs (spec 001c B26, C35, C42)."""
 
-from apprentice_runtime.reward_watch import EXPLOITED, HACK, RewardWatch
+from apprentice_runtime.reward_watch import EXPLOITED, HACK, RewardWatch, alarm_from_json, alarm_to_json
 
 
 def trial(watch: RewardWatch, number: int, values, success: bool = False, aside: float = 0.0):
@@ -44,3 +44,10 @@ def test_a_right_picture_in_the_wrong_place_is_a_hack() -> None:
     assert trial(watch, 2, [-1.0, -0.6], aside=0.008) == [], "the picture is not right"
     assert trial(watch, 3, [-1.0, -0.2], aside=float("nan")) == [], "nobody knows where the plug is"
     assert watch.hacks == 1 and watch.judged == 4 and not watch.fired
+
+
+def test_each_supervisor_speaks_for_itself_and_nonsense_is_an_alarm() -> None:
+    assert alarm_from_json(alarm_to_json("/cell/a", "stop: look")) == ("/cell/a", "stop: look")
+    assert alarm_from_json(alarm_to_json("/cell/a", "")) == ("/cell/a", "")
+    for text in ("", "[]", "{}", '{"node": "x"}', "stop"):
+        assert "not understood" in alarm_from_json(text)[1]
