@@ -1,4 +1,4 @@
-"""A domain of the family as sources meet it: observations in, actions of 1 cm an axis, trajectories out, each an episode where asked.
+"""A domain of the family as sources meet it: observations in, actions of `STEP` an axis, trajectories out, each an episode where asked.
 
 The base frame is the socket's: its floor is the origin. That is the calibrated pose of section 4.2, so a commanded goal is zero.
 """
