@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,34 +15,11 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # studio_browser.py
+sys.path.insert(0, str(Path(__file__).parent))  # node_process.py, studio_browser.py
+
+from node_process import NodeProcess
 
 NAMESPACE = "/cell"
-MODULES = {
-    "arm_node": "apprentice_control", "render_node": "apprentice_sim",
-    "force_node": "apprentice_perception", "camera_node": "apprentice_perception",
-    "connection_node": "apprentice_perception", "tracker_node": "apprentice_perception",
-}
-
-
-@dataclass
-class NodeProcess:
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def wait(self, timeout: float = 15.0) -> int:
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} (pid {self.process.pid}) did not end within {timeout:g} s:\n{self.text[-2000:]}") from None
 
 
 @dataclass
@@ -75,12 +51,7 @@ class CellProcesses:
         for name, value in parameters.items():
             arguments += ["-p", f"{name}:={value}"]
         log = self.folder / f"{key}.{len(list(self.folder.glob(f'{key}.*.log')))}.log"
-        module = f"{MODULES.get(executable, 'apprentice_runtime')}.{executable}"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments], stdout=out, stderr=subprocess.STDOUT, env=self.environment, cwd=self.folder,
-            )
-        node = self.nodes[key] = NodeProcess(key, process, log)
+        node = self.nodes[key] = NodeProcess(key, executable, arguments, self.environment, self.folder, log)
         return node
 
     def start_cell(
@@ -114,14 +85,13 @@ class CellProcesses:
 
     def close(self) -> None:
         for node in self.nodes.values():
-            if node.process.poll() is None:
-                node.signal(signal.SIGINT)
+            node.signal(signal.SIGINT)
         for node in self.nodes.values():
             try:
-                node.process.wait(10.0)
-            except subprocess.TimeoutExpired:
-                node.process.kill()
-                node.process.wait()
+                node.wait(10.0)
+            except AssertionError:
+                node.signal(signal.SIGKILL)
+                node.wait()
 
     @staticmethod
     def wait_until(condition: Callable[[], Any], timeout: float = 15.0, what: str = "the condition") -> Any:
@@ -135,15 +105,15 @@ class CellProcesses:
         raise AssertionError(f"{what} did not come true within {timeout:g} s")
 
     def logs(self) -> str:
-        return "\n".join(f"--- {n.name} (exit {n.process.poll()})\n{n.text[-1500:]}" for n in self.nodes.values())
+        return "\n".join(f"--- {n.name} (exit {n.poll()})\n{n.text[-1500:]}" for n in self.nodes.values())
 
 
 @contextmanager
 def cell_processes(folder: Path) -> Iterator[CellProcesses]:
     """An empty cell on a random domain; every process that was started is ended."""
-    from apprentice_core.ros_shared_memory import sweep_dead_segments
+    from apprentice_core.ros_dds import prepare_dds
 
-    sweep_dead_segments()
+    prepare_dds()
     cell = CellProcesses(folder, random.SystemRandom().randint(50, 100))
     cell.folder.mkdir(exist_ok=True)
     try:

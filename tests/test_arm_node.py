@@ -213,7 +213,7 @@ def test_realtime_arm_and_loop_end_with_each_other(processes: Any, client: Clien
         arm = _arm(processes, pace="realtime")
         client.connect()
         assert client.send(ACTIONS[0]).outcome == "applied"
-        (loop,) = psutil.Process(arm.process.pid).children()
+        (loop,) = psutil.Process(arm.pid).children()
         return arm, loop
 
     arm, loop = start()
@@ -223,8 +223,8 @@ def test_realtime_arm_and_loop_end_with_each_other(processes: Any, client: Clien
     client.got["cell_spec"].clear()
     arm, loop = start()
     # As Ctrl-C in a terminal does: to both.
-    for process in (loop, arm.process):
-        process.send_signal(signal.SIGINT)
+    loop.send_signal(signal.SIGINT)
+    arm.signal(signal.SIGINT)
     assert arm.wait() == 0 and not loop.is_running()
     assert "Traceback" not in arm.text
 

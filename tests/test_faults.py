@@ -120,7 +120,7 @@ def test_full_disk_ends_the_recording_and_not_the_recorder(processes, ros) -> No
     processes.start_cell(cameras=(), scripts=("random_watcher",))
     cell = ros()
     assert cell.run(request(steps=5)).lost == 0
-    recorder = processes.nodes["recorder_node"].process
+    recorder = processes.nodes["recorder_node"]
     # To the writer a file that may not grow is what a full disk is: its write fails.
     resource.prlimit(recorder.pid, resource.RLIMIT_FSIZE, (700_000, resource.RLIM_INFINITY))
     with pytest.raises(ApprenticeError, match="cannot be written"):

@@ -4,6 +4,7 @@ setup(
     name="apprentice_core",
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
+    package_data={"apprentice_core": ["fastdds.xml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/apprentice_core"]),
         ("share/apprentice_core", ["package.xml"]),

@@ -28,9 +28,9 @@ from rclpy.timer import Timer
 from std_msgs.msg import String
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_dds import prepare_dds
 from apprentice_core.ros_executor import LeanExecutor
 from apprentice_core.ros_qos import LATCHED
-from apprentice_core.ros_shared_memory import sweep_dead_segments
 
 MATCHED_TOPIC = "matched"
 LOOK_AT_MATCHES = 0.1
@@ -138,7 +138,7 @@ class ApprenticeNode(Node):
 
 def run_node(factory: Callable[[], ApprenticeNode], args: Sequence[str] | None = None) -> None:
     """The main of every node: 0 after SIGINT or SIGTERM, 2 with one line on a wrong parameter, config or bundle."""
-    sweep_dead_segments()
+    prepare_dds()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     code, node = 0, None
     executor = LeanExecutor()

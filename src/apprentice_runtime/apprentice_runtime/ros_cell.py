@@ -23,9 +23,9 @@ from std_msgs.msg import String
 from apprentice_core.cell import CellSpec, EpisodeRef, EpisodeRequest, ResetRequest, ResetResult, StepResult
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, RobotJoints, cell_spec_from_json
 from apprentice_core.errors import ApprenticeError, ConfigError
+from apprentice_core.ros_dds import prepare_dds
 from apprentice_core.ros_node import ApprenticeNode
 from apprentice_core.ros_qos import LATCHED, STATIC
-from apprentice_core.ros_shared_memory import sweep_dead_segments
 from apprentice_core.spaces import Observation
 from apprentice_interfaces.action import RunEpisode
 from apprentice_interfaces.srv import EndEpisode, LoadBundle
@@ -49,7 +49,7 @@ class RosCell:
         self.namespace, self.timeout = namespace, timeout
         self._own_context = not rclpy.ok()
         if self._own_context:
-            sweep_dead_segments()
+            prepare_dds()
             rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
         self._node = ApprenticeNode("ros_cell", namespace=namespace)
         self._spec: Waiter[tuple[CellSpec, RobotJoints]] = Waiter()

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 PARALLEL = "2"
-"""workers for the packages' own tests; those in tests/ start nodes and run one after the other"""
+"""workers for tests that start no nodes; those that do run one after the other"""
+WITHOUT_NODES = tuple(f"tests/test_{n}.py" for n in ("checklists", "import_rules", "setup", "studio_browser"))
 
 
 def test(
@@ -42,7 +43,10 @@ def test(
         runs = [base]
     else:
         # Process-level tests time real nodes; beside a second worker they would measure each other.
-        runs = [[*base, *([] if serial else ["-n", PARALLEL, "--dist", "loadfile"]), *packages], [*base, "tests"]]
+        runs = [
+            [*base, *([] if serial else ["-n", PARALLEL, "--dist", "loadfile"]), *packages, *WITHOUT_NODES],
+            [*base, "tests", *(f"--ignore={t}" for t in WITHOUT_NODES)],
+        ]
     began, codes = time.monotonic(), []
     for command in runs:
         typer.echo(f"$ {' '.join(['pytest', *command[3:]])}")

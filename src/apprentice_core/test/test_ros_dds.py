@@ -1,4 +1,4 @@
-"""Sweeping after killed processes: the dead go, whoever lives or may be about to live stays."""
+"""Sweeping after killed processes (the dead go, whoever lives or may be about to live stays), and whose profile counts."""
 
 import fcntl
 import os
@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
-from apprentice_core.ros_shared_memory import sweep_dead_segments
+import pytest
+
+from apprentice_core.ros_dds import CHOSEN, PROFILE, prepare_dds, sweep_dead_segments
 
 HOLD = "import fcntl, sys, time; f = open(sys.argv[1], 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
 
@@ -56,3 +59,16 @@ def test_what_is_new_is_left_to_whoever_is_making_it(tmp_path: Path) -> None:
 
 def test_no_shared_memory_at_all_is_nothing_to_sweep(tmp_path: Path) -> None:
     assert sweep_dead_segments(tmp_path / "none") == 0
+
+
+def test_our_profile_is_there_and_a_users_own_goes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    prepare_dds()
+    assert os.environ[CHOSEN[1]] == str(PROFILE) and ElementTree.parse(PROFILE).getroot().tag.endswith("dds")
+    for mine in CHOSEN:
+        for name in CHOSEN:
+            monkeypatch.setenv(name, "")
+        monkeypatch.setenv(mine, "/etc/mine.xml")
+        prepare_dds()
+        assert [os.environ[n] for n in CHOSEN if os.environ[n]] == ["/etc/mine.xml"]

@@ -1,8 +1,9 @@
-"""What killed processes leave in Fast DDS's shared memory, swept away by the next node that starts.
+"""What this suite asks of Fast DDS before a participant is made.
 
-A node that ends removes its files. One that is killed (kill -9, out of memory, a container stopped hard) leaves its receiving ports
-(`fastrtps_port<N>`) and its segments of about 0.5 MB each, until the machine is started anew: some 4 MB a cell, of the 64 MB that a
-container has by default. Whoever lives holds a lock (flock) on `<name>_el` or `<name>_sl`, so the dead are known by theirs being free.
+A node that ends removes its files in shared memory. One that is killed (kill -9, out of memory, a container stopped hard) leaves its
+receiving ports (`fastrtps_port<N>`) and its segments of about 0.5 MB each, until the machine is started anew: some 4 MB a cell, of the
+64 MB that a container has by default. Whoever lives holds a lock (flock) on `<name>_el` or `<name>_sl`, so the dead are known by theirs
+being free.
 """
 
 from __future__ import annotations
@@ -17,6 +18,16 @@ SHARED_MEMORY = Path("/dev/shm")
 LOCKS = ("_el", "_sl")
 YOUNG = 1.0
 """files newer than this may belong to a process that is between making and locking them, s (ours)"""
+PROFILE = Path(__file__).with_name("fastdds.xml")
+CHOSEN = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""a user's own profile goes before ours; the second name is the older one, which both Jazzy and Kilted read"""
+
+
+def prepare_dds() -> None:
+    """Once in a process, before `rclpy.init`."""
+    sweep_dead_segments()
+    if not any(os.environ.get(name) for name in CHOSEN):
+        os.environ[CHOSEN[1]] = str(PROFILE)
 
 
 def sweep_dead_segments(folder: Path = SHARED_MEMORY, young: float = YOUNG) -> int:
