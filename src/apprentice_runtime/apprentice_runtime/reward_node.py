@@ -31,6 +31,7 @@ PARAMETERS = (
     Param("source", "scripted", "which reward source; answers on reward/<source>", choices=REWARD_SOURCES),
     Param("bundle", "", "folder of the reward bundle that the sources sketch and classifier serve"),
     Param("goal_image", "", "PNG of the goal that the source goal_image compares with"),
+    Param("calibration", "", "file of the inserted pose that the source calibrated judges by (apprentice calibrate)"),
     Param("beta_sign", 1, "dense: 1 rewards nearness (ours), -1 punishes it (as printed)", bounds=(-1, 1)),
     Param("inserted_by", "distance", "dense: what turns the sign of its force term", choices=("distance", "connection")),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),

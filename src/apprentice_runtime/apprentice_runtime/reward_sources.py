@@ -13,7 +13,14 @@ from apprentice_core.cell_factory import effective_limits
 from apprentice_core.config import load_cell, load_robot, load_task
 from apprentice_core.errors import ApprenticeError, BundleError
 from apprentice_core.reward import RewardSource
-from apprentice_core.rewards import DenseReward, ElectricalReward, GoalImageReward, load_goal_image
+from apprentice_core.rewards import (
+    CalibratedReward,
+    DenseReward,
+    ElectricalReward,
+    GoalImageReward,
+    load_calibrated_pose,
+    load_goal_image,
+)
 from apprentice_core.tasks import ScriptedReward, make_task
 from apprentice_core.urdf import hand
 
@@ -22,7 +29,7 @@ MODELS = {
     "classifier": ("apprentice_learning.rewards.classifier_reward", "ClassifierReward"),
 }
 """learned sources; torch takes seconds and 200 MB, so a node of any other source does without"""
-REWARD_SOURCES = ("scripted", "boundary", "electrical", "dense", "goal_image", *MODELS)
+REWARD_SOURCES = ("scripted", "boundary", "electrical", "dense", "goal_image", "calibrated", *MODELS)
 
 
 def make_reward_source(settings: Mapping[str, Any], robot: str) -> RewardSource:
@@ -46,6 +53,10 @@ def make_reward_source(settings: Mapping[str, Any], robot: str) -> RewardSource:
         if not settings["goal_image"]:
             raise ApprenticeError("parameter goal_image: the source goal_image needs the PNG that capture_goal_image has stored")
         return GoalImageReward(load_goal_image(Path(settings["goal_image"])))
+    if kind == "calibrated":
+        if not settings["calibration"]:
+            raise ApprenticeError("parameter calibration: the source calibrated needs the file that `apprentice calibrate` has written")
+        return CalibratedReward(load_calibrated_pose(Path(settings["calibration"])))
     return ScriptedReward(make_task(load_task(settings["task"])))
 
 

@@ -10,6 +10,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_workflows.cli import (
     bench,
     bundle,
+    calibrate,
     checks,
     collect,
     demo,
@@ -50,6 +51,7 @@ app.add_typer(on_the_job.app, name="on-the-job")
 app.command("reproduce")(reproduce.reproduce)
 app.command("launch")(launch.launch)
 app.command("collect")(collect.collect)
+app.command("calibrate")(calibrate.calibrate)
 app.command("train")(train.train)
 app.command("train-online")(train_online.train_online)
 app.command("reward-train")(rewards.reward_train)
