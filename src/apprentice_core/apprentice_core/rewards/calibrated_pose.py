@@ -81,8 +81,8 @@ class CalibratedReward:
 
     def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]:
         at = np.asarray(batch.next_observation[TOOL], dtype=np.float64)[:, :3]
-        valid = np.isfinite(at).all(axis=1)
+        valid = np.asarray(np.isfinite(at).all(axis=1))
         off = at - np.asarray(self.pose.position)
-        inserted = np.asarray(valid & (off[:, 2] < INSERTED) & (np.abs(off[:, :2]) < ASIDE).all(axis=1))
+        inserted = valid & (off[:, 2] < INSERTED) & (np.abs(off[:, :2]) < ASIDE).all(axis=1)
         n = len(at)
         return {"sparse": RewardResult(inserted.astype(np.float32), np.full(n, np.nan), valid, np.zeros(n, dtype=bool), inserted)}
