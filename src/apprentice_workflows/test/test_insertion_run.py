@@ -20,7 +20,8 @@ from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import method
 from apprentice_workflows.insertion.rig import BASE, Rig
 from apprentice_workflows.insertion.run import RESULT, cell_folder, run_cell
-from apprentice_workflows.insertion.settings import InsertionSettings
+from apprentice_workflows.insertion.settings import PRESETS, InsertionSettings
+from apprentice_workflows.insertion.training import first_learned_step, online_config
 
 SMALL = InsertionSettings(steps=60, warmup=40, executions=1, demonstrations=1, image_batch=8, image_width=16)
 
@@ -71,6 +72,20 @@ def test_resets_that_needed_a_person_are_counted(tmp_path: Path) -> None:
         for reason in ("operator needed: the plug is lost", "operator needed: the plug is jammed"):
             curve.intervention(reason)
         assert Curve(store, tmp_path, 20).summary()["interventions"] == 2, "also after an interruption"
+
+
+def test_successes_before_the_policy_learned_do_not_end_a_run(tmp_path: Path) -> None:
+    td3, sac = (first_learned_step(online_config(method(f"residual_sparse_{a}"), PRESETS["small"], 0)) for a in ("td3", "sac"))
+    assert (td3, sac) == (2000, 1000), "1,000 steps of warm-up, and 1,000 updates of TD3's critics alone"
+    with Store(tmp_path / "episodes") as store:
+        curve = Curve(store, tmp_path, 3, since=100)
+        for steps, success in ((50, True), (100, True), (150, True), (200, True)):
+            curve.rows.append({"env_steps": steps, "learned": steps - 50 >= 100, "success": success, "saturated": 0.0})
+        assert not curve.is_solved and curve.steps_to_solve() is None, "two of the last three began before"
+        curve.rows += [{"env_steps": 250, "learned": True, "success": True, "saturated": 0.0}]
+        assert curve.is_solved and curve.steps_to_solve() == 250
+        curve.rows += [{"env_steps": 300, "learned": True, "success": False, "saturated": 0.0}]
+        assert not curve.is_solved and curve.summary()["steps_to_solve"] == 250
 
 
 @pytest.mark.parametrize("name", ["p_controller"])

@@ -19,10 +19,11 @@ TRAINING = f"kind = 'episode' and tag = '{TRAIN}'"
 
 class Curve:
     """A row an episode, in their order: control steps so far, success, final distance, saturation of the policy. `folder`/curve.jsonl is
-    the same for people. A run is solved after `solved` successes in a row."""
+    the same for people. A run is solved after `solved` successes in a row that began after control step `since`, when the policy had begun
+    to learn: a base controller that inserts by itself would else end the run before its residual has seen an update."""
 
-    def __init__(self, store: Store, folder: Path, solved: int):
-        self.store, self.folder, self.solved = store, folder, solved
+    def __init__(self, store: Store, folder: Path, solved: int, since: int = 0):
+        self.store, self.folder, self.solved, self.since = store, folder, solved, since
         self.rows: list[dict[str, Any]] = []
         (folder / CURVE).write_text("", encoding="utf-8")
         for episode_id in sorted(row.episode_id for row in store.episodes(TRAINING)):
@@ -31,7 +32,8 @@ class Curve:
     def add(self, episode_id: str) -> None:
         episode = self.store.read(episode_id, ())
         row = {
-            "env_steps": self.steps + len(episode), "success": bool(episode.outcome.success), "reason": episode.outcome.reason,
+            "env_steps": self.steps + len(episode), "learned": self.steps >= self.since, "success": bool(episode.outcome.success),
+            "reason": episode.outcome.reason,
             "distance": round(final_distance(episode), 6), "bundle_id": episode.meta.get("bundle_id", ""),
             "saturated": saturation(np.clip(episode.actions["residual"] + episode.actions["noise"], -1, 1)),
         }
@@ -44,8 +46,11 @@ class Curve:
 
     @property
     def is_solved(self) -> bool:
-        last = self.rows[-self.solved :]
-        return len(last) == self.solved and all(r["success"] for r in last)
+        return self._run_of_successes(len(self.rows))
+
+    def _run_of_successes(self, end: int) -> bool:
+        last = self.rows[max(0, end - self.solved) : end]
+        return len(last) == self.solved and all(r["success"] and r["learned"] for r in last)
 
     @property
     def recent(self) -> str:
@@ -55,7 +60,7 @@ class Curve:
     def steps_to_solve(self) -> int | None:
         """Control steps when the run of successes was complete (B33); None where it never was."""
         for end in range(self.solved, len(self.rows) + 1):
-            if all(r["success"] for r in self.rows[end - self.solved : end]):
+            if self._run_of_successes(end):
                 return int(self.rows[end - 1]["env_steps"])
         return None
 

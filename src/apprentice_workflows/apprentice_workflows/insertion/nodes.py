@@ -29,7 +29,7 @@ from apprentice_workflows.insertion.goals import Goal
 from apprentice_workflows.insertion.methods import Method
 from apprentice_workflows.insertion.rig import CAMERA, CELL, Rig
 from apprentice_workflows.insertion.settings import InsertionSettings
-from apprentice_workflows.insertion.training import Told, online_config, start_seed
+from apprentice_workflows.insertion.training import Told, first_learned_step, online_config, start_seed
 
 FAILED_EPISODES = 5
 NAMESPACE = "cell"
@@ -79,7 +79,8 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
         answering_cell(process, CellChoice(False, rig.task.name, CELL, NAMESPACE)) as cell,
         trainer(rig, method, s, seed, folder, base_hash) as learning,
     ):
-        run = NodeRun(rig, method, seed, Curve(store, folder, s.solved), base_hash, cell)
+        curve = Curve(store, folder, s.solved, first_learned_step(online_config(method, s, seed)))
+        run = NodeRun(rig, method, seed, curve, base_hash, cell)
         while run.curve.steps < s.steps and not run.curve.is_solved:
             process.check()
             run.episode(newest_bundle(folder, learning))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ def online_config(method: Method, s: InsertionSettings, seed: int) -> OnlineConf
             "hidden": [s.image_width, s.image_width],
         }
     return OnlineConfig.model_validate(fields)
+
+
+def first_learned_step(config: OnlineConfig) -> int:
+    """Control step from which the policy is another than at the start: after the warm-up, and the updates that are the critics' alone."""
+    settings = config.learner.settings
+    return config.warmup + math.ceil(getattr(settings, "critic_only_updates", 0) / config.updates_per_step)
 
 
 def demonstrate(rig: Rig, method: Method, s: InsertionSettings, store: Store, seed: int) -> None:
@@ -97,7 +104,7 @@ def _practise(
         base_hash, cell.spec.timing.control_period,
     )
     trainer.resume()
-    curve = Curve(store, folder, s.solved)
+    curve = Curve(store, folder, s.solved, first_learned_step(config))
     before = trainer.steps
     cell.sources[POLICY] = NewestPolicy(folder / "bundles", cell.spec.action_space, POLICY)
 
