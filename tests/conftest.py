@@ -111,8 +111,9 @@ class CellProcesses:
 @contextmanager
 def cell_processes(folder: Path) -> Iterator[CellProcesses]:
     """An empty cell on a random domain; every process that was started is ended."""
-    from apprentice_core.ros_dds import prepare_dds
+    from apprentice_core.ros_dds import prepare_dds, sweep_dead_segments
 
+    sweep_dead_segments()
     prepare_dds()
     cell = CellProcesses(folder, random.SystemRandom().randint(50, 100))
     cell.folder.mkdir(exist_ok=True)

@@ -25,13 +25,13 @@ CHOSEN = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 def prepare_dds() -> None:
     """Once in a process, before `rclpy.init`."""
-    sweep_dead_segments()
     if not any(os.environ.get(name) for name in CHOSEN):
         os.environ[CHOSEN[1]] = str(PROFILE)
 
 
 def sweep_dead_segments(folder: Path = SHARED_MEMORY, young: float = YOUNG) -> int:
-    """Removes the files of dead participants and returns how many ports and segments these were; what lives or is somebody else's stays."""
+    """Removes the files of dead participants and returns how many ports and segments these were; what lives or is somebody else's stays.
+    For whoever starts nodes, before the first of them: many that start together would be making ports meanwhile."""
     swept = 0
     for lock in sorted(folder.glob("fastrtps_*")):
         if lock.name[-3:] not in LOCKS:

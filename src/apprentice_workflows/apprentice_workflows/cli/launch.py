@@ -28,6 +28,7 @@ def launch(
       apprentice launch cell.launch.xml task:=lift pace:=lockstep
     """
     from apprentice_core.errors import ApprenticeError
+    from apprentice_core.ros_dds import sweep_dead_segments
     from apprentice_workflows.launch_files.handover import exec_real_launch, real_launch_present
     from apprentice_workflows.launch_files.parser import declared_arguments, parse_launch
     from apprentice_workflows.launch_files.supervisor import Supervisor
@@ -49,6 +50,7 @@ def launch(
         for child in supervisor.children:
             typer.echo(shlex.join(child.command))
         return
+    sweep_dead_segments()
     raise typer.Exit(supervisor.run())
 
 
