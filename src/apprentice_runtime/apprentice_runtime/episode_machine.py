@@ -375,6 +375,11 @@ class EpisodeMachine:
         if run.in_flight and self.rules.run.lockstep:
             deadline = self._now + self.rules.run.answer_timeout
             yield lambda: not run.in_flight or self._now > deadline
+            if run.in_flight:
+                # Its source heard of the end first, and says no more. To an arm that still waits, nobody could say that nobody drives.
+                run.close_open_tick()
+                deadline = self._now + self.rules.run.arm_timeout
+                yield lambda: not run.in_flight or self._now > deadline
         self.run = None
         return end, context.episode_id
 

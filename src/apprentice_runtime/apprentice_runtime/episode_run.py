@@ -328,6 +328,10 @@ class EpisodeRun:
         self.ended = RunEnd(tick, self.steps, terminated, not terminated, reason, judged)
         self._pending = [p for p in self._pending if tick is not None and p.tick.step_id == tick.step_id]
 
+    def close_open_tick(self) -> None:
+        """Nobody will answer the tick that the run has ended at: the arm holds for it, and the hold belongs to no step."""
+        self._out.tick_missing(self._pending[0].tick.step_id, (), "the episode is over")
+
     @property
     def in_flight(self) -> bool:
         """Ended at a tick that somebody may still answer (lockstep: the world will move once more)."""

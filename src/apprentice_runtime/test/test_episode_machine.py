@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from apprentice_control.command_gate import CommandGate
 from apprentice_core.assembler import Part
 from apprentice_runtime.episode_machine import Committed, EpisodeMachine, Goal, MachineRules
 from apprentice_runtime.episode_run import RunRules
@@ -14,7 +15,7 @@ ZERO = np.zeros(2, np.float32)
 class Cell:
     """The shell of a machine: every other part of a cell that answers at once, on a clock of its own."""
 
-    def __init__(self, home_after=1, scene_ok=True, commits=True, ready="", rewards=("r",), **rules):
+    def __init__(self, home_after=1, scene_ok=True, commits=True, ready="", rewards=("r",), success_at=-1, **rules):
         self.machine = EpisodeMachine(MachineRules(run=RunRules(), horizon=4, reset_steps=3, **rules), self, rewards, seed=1)
         self.home_after, self.scene_ok, self.commits, self.ready = home_after, scene_ok, commits, ready
         self.now, self.t = 0.0, 1_000
@@ -22,6 +23,7 @@ class Cell:
         self.stood = self.resets = self.tares = 0
         self.complete = True
         self.offers_tare = True
+        self.success_at = success_at
 
     # EpisodePorts
     def tick(self, plan): self.ticks.append(plan)
@@ -65,7 +67,7 @@ class Cell:
             stamp = run.awaited_stamp or self.t
             plan = run.observed(stamp, (Part("joints", "joint_states", stamp),), (False,), self.now)
             if previous is not None and run.reward_sources and plan.reward_sources:
-                run.reward(RewardAnswer(previous.step_id, "r", {}))
+                run.reward(RewardAnswer(previous.step_id, "r", {}, success=plan.step == self.success_at))
             m.advance()
         elif run is not None and run.awaits_answer:
             plan = run.last_tick
@@ -149,6 +151,37 @@ def test_incomplete_streams_make_the_world_go_on_until_they_are_there():
     cell.complete = False
     result = cell.play(Goal("lift", "policy", reset_mode="none"), turns=2000)
     assert result.ok and cell.stood == 2
+
+
+def test_an_arm_is_never_left_with_a_tick_that_nobody_answers():
+    """Success is told at a tick that was given out; its source may hear of the end first, and then says nothing to that tick."""
+    arm = CommandGate()
+
+    class Shell(Cell):
+        def tick(self, plan):
+            super().tick(plan)
+            arm.tick(plan.step_id, plan.episode_id, plan.final)
+
+        def tick_missing(self, step_id, sources, reason):
+            super().tick_missing(step_id, sources, reason)
+            if arm.missing(step_id, reason):
+                self.machine.run.applied(AppliedAnswer(step_id, self.t + 100, "hold", reason, "", ZERO, ZERO))
+
+        def turn(self):
+            run = self.machine.run
+            if run is not None and run.awaits_answer and not run.ended:
+                arm.action(Answer(run.last_tick.step_id, run.last_tick.episode_id, "policy", ZERO))
+            if run is None or not run.ended:
+                super().turn()
+                return
+            self.now += 0.01
+            self.machine.poll(self.now)
+
+    cell = Shell(success_at=1)
+    result = cell.play(Goal("lift", "policy", reset_mode="none", end_on_success=True, record=False), turns=3000)
+    assert result.ok and result.reason == "success" and result.steps == 1
+    assert cell.missing == [cell.ticks[-1].step_id] and not arm.waiting and len(cell.steps) == 1, "a hold that belongs to no step"
+    assert arm.missing(0, "nobody drives") is not None, "the next episode finds an arm that goes on"
 
 
 def test_a_stream_that_never_comes_is_named():
