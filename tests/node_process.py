@@ -10,18 +10,18 @@ import sys
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-MODULES = {
-    **{f"apprentice_runtime.{n}": n for n in (
+PACKAGES = {
+    "apprentice_runtime": (
         "episode_node", "mux_node", "policy_node", "recorder_node", "replay_node", "reset_node", "reward_node", "scripted_node",
         "supervisor_node", "teleop_node",
-    )},
-    **{f"apprentice_perception.{n}": n for n in ("camera_node", "connection_node", "force_node", "tracker_node")},
-    "apprentice_control.arm_node": "arm_node",
-    "apprentice_sim.render_node": "render_node",
+    ),
+    "apprentice_perception": ("camera_node", "connection_node", "force_node", "tracker_node"),
+    "apprentice_control": ("arm_node",),
+    "apprentice_sim": ("render_node",),
 }
-"""module: executable"""
+MODULES = {executable: f"{package}.{executable}" for package, executables in PACKAGES.items() for executable in executables}
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["node_process", *MODULES])
+_server.set_forkserver_preload(["node_process", *MODULES.values()])
 
 
 def _become(module: str, arguments: list[str], environment: dict[str, str], folder: str, log: str) -> None:
@@ -41,11 +41,10 @@ class NodeProcess:
     """`name` is the node's; its exit code is None while it runs and negative when a signal ended it."""
 
     def __init__(self, name: str, executable: str, arguments: list[str], environment: dict[str, str], folder: Path, log: Path):
-        module = next(m for m, e in MODULES.items() if e == executable)
         self.name, self.log = name, log
         log.touch()
         self._process: ForkServerProcess = _server.Process(
-            target=_become, args=(module, arguments, environment, str(folder), str(log)), name=name
+            target=_become, args=(MODULES[executable], arguments, environment, str(folder), str(log)), name=name
         )
         self._process.start()
         assert self._process.pid is not None

@@ -16,6 +16,8 @@ from apprentice_core.config import CameraConfig
 from apprentice_core.images import decode_png
 from apprentice_core.spaces import ArraySpec
 
+TOOL_POSE = "tool/pose"
+"""m in the base frame and quaternion xyzw [7]"""
 CONNECTED = "connection/connected"
 """array of the connection signal, 0 or 1; it is there for reward sources, and policies read it only where their config names it"""
 

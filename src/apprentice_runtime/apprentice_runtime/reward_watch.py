@@ -12,6 +12,7 @@ from apprentice_learning.rewards.self_reward_checks import ExploitationAlarm
 
 ALARM_TOPIC = "supervisor/alarm"
 """latched, one message of each supervisor: JSON, so that one that has nothing to say does not hide another's alarm"""
+HACK, EXPLOITED = "reward_hack", "reward_exploited"
 
 
 def alarm_to_json(node: str, alarm: str) -> str:
@@ -25,8 +26,6 @@ def alarm_from_json(text: str) -> tuple[str, str]:
         return str(told["node"]), str(told["alarm"])
     except (ValueError, TypeError, KeyError):
         return "", f"{ALARM_TOPIC} carries what is not understood: {text[:80]!r}"
-"""latched text: why practice should stop until a person has looked, or empty"""
-HACK, EXPLOITED = "reward_hack", "reward_exploited"
 
 
 @dataclass(frozen=True)

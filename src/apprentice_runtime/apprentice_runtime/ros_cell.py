@@ -217,9 +217,12 @@ class RosCell:
 
     # goals
 
-    def _send(self, request: EpisodeRequest, progress: Progress | None) -> Waiter[Any]:
+    def _find_episode_node(self) -> None:
         if not self._action.wait_for_server(self.timeout):
             raise ApprenticeError(f"no episode_node answers in {self.namespace}")
+
+    def _send(self, request: EpisodeRequest, progress: Progress | None) -> Waiter[Any]:
+        self._find_episode_node()
         reset = request.reset
         goal = RunEpisode.Goal(
             task=request.task, source=request.source, reset_mode=reset.mode, initial_state=reset.initial_state,
@@ -242,13 +245,12 @@ class RosCell:
 
     def _rewards(self) -> list[str]:
         """Reward sources of the cell, by its episode_node: not all of them need to have been discovered yet."""
-        if not self._action.wait_for_server(self.timeout):
-            raise ApprenticeError(f"no episode_node answers in {self.namespace}")
-        names = {i.node_name for i in self._node.get_publishers_info_by_topic("tick")}
-        for name in sorted(names):
-            answer = self._call(GetParameters, f"{name}/get_parameters", GetParameters.Request(names=["reward_sources"]))
-            return [r for v in answer.values for r in v.string_array_value if r]
-        return []
+        self._find_episode_node()
+        names = sorted({i.node_name for i in self._node.get_publishers_info_by_topic("tick")})
+        if not names:
+            raise ApprenticeError(f"nobody gives ticks in {self.namespace}")
+        answer = self._call(GetParameters, f"{names[0]}/get_parameters", GetParameters.Request(names=["reward_sources"]))
+        return [r for v in answer.values for r in v.string_array_value if r]
 
     def _finish(self, waiter: Waiter[Any], limit: float | None) -> Any:
         deadline = None if limit is None else time.monotonic() + limit

@@ -30,7 +30,8 @@ def test_each_source_says_what_it_reads(tmp_path: Path) -> None:
     capture_goal_image(np.zeros((64, 64, 3), np.uint8), "basket_front_left", path)
     picture = make_reward_source({**SETTINGS, "source": "goal_image", "goal_image": str(path)}, "sawyer")
     assert inputs_of(picture, SPEC) == {"camera/basket_front_left"}
-    calibrate(np.tile([0.6, 0.0, 0.1, 0, 0, 0, 1], (10, 1)), "usb", "sawyer", tmp_path / "usb.json")
+    pose = calibrate(np.tile([0.6, 0.0, 0.1, 0, 0, 0, 1], (10, 1)), "usb", "sawyer")
+    (tmp_path / "usb.json").write_text(pose.model_dump_json())
     calibrated = make_reward_source({**SETTINGS, "source": "calibrated", "calibration": str(tmp_path / "usb.json")}, "sawyer")
     assert inputs_of(calibrated, SPEC) == {"tool/pose"} and calibrated.model_id.startswith("calibrated/usb@sawyer/")
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from apprentice_core.cell import EpisodeRef
 from apprentice_core.config import load_task
 from apprentice_core.errors import ApprenticeError
 from apprentice_workflows.demo.report import judge
-from apprentice_workflows.demo.run import Demo
 from apprentice_workflows.demo.settings import FULL, QUICK
 from apprentice_workflows.demo.state import DemoState
 from apprentice_workflows.demo.training import metric_curves, newest_metrics
@@ -77,28 +75,6 @@ def test_state_adds_up_over_interruptions_and_refuses_other_settings(tmp_path: P
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(ApprenticeError, match="not readable"):
         DemoState(tmp_path, FULL)
-
-
-def test_a_lost_cell_is_replaced_once_and_counted(tmp_path: Path) -> None:
-    demo, calls = Demo(tmp_path / "demo", QUICK), []
-
-    def stage(failures: int) -> Callable[[], None]:
-        def work() -> None:
-            calls.append(failures)
-            if len(calls) <= failures:
-                raise ApprenticeError("the streams of the cell are not complete")
-        return work
-
-    demo.with_another_cell(stage(0))
-    assert len(calls) == 1 and demo.state.restarts == 0
-    calls.clear()
-    demo.with_another_cell(stage(1))
-    assert len(calls) == 2 and DemoState(tmp_path / "demo", QUICK).restarts == 1, "also after an interruption"
-    calls.clear()
-    with pytest.raises(ApprenticeError, match="not complete"):
-        demo.with_another_cell(stage(2))
-    assert len(calls) == 2
-    demo.store.close()
 
 
 def test_metrics_of_a_running_training(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from apprentice_core.config import Limits
 from apprentice_core.reward import RewardBatch, RewardResult
 from apprentice_core.rotations import quaternion_to_matrix, rotation_vector
+from apprentice_core.streams import TOOL_POSE
 
-POSE = "tool/pose"
 NEAR, NEAR_ANGLE = 0.002, 0.01
 """m and rad before the limit that count as reaching it (ours): the safety chain stops the tool just short of the limit itself"""
 
@@ -20,7 +20,7 @@ class BoundaryReward:
     name = "boundary"
     model_id = "boundary/1"
     needs_privileged = False
-    inputs = (POSE,)
+    inputs = (TOOL_POSE,)
 
     def __init__(self, limits: Limits, home: np.ndarray):
         """ValueError where the limits name no workspace or no rotation."""
@@ -38,7 +38,7 @@ class BoundaryReward:
         return bool((np.abs(turn) >= self.turn).any())
 
     def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]:
-        reached = np.array([self.reached(pose) for pose in batch.next_observation[POSE]], dtype=bool)
+        reached = np.array([self.reached(pose) for pose in batch.next_observation[TOOL_POSE]], dtype=bool)
         n = len(reached)
         no = np.zeros(n, dtype=bool)
         return {"reached": RewardResult(reached.astype(np.float32), np.full(n, np.nan), ~no, reached, no)}

@@ -13,14 +13,14 @@ from pydantic import Field
 from apprentice_core.config import Strict, load_yaml
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.reward import RewardBatch, RewardResult
+from apprentice_core.streams import TOOL_POSE
 
 MIN_SAMPLES = 10
 """observations that a calibration takes, at least (ours)"""
 STILL = 5e-4
 """m by which the tool may move while it is calibrated (ours): a fourth of what counts as in"""
 INSERTED, ASIDE = 0.002, 0.002
-"""m above the calibrated pose and beside it that count as in (spec 001c section 8)"""
-TOOL = "tool/pose"
+"""m above the floor (or calibrated pose) and beside it that count as in (spec 001c section 8)"""
 Metre = Annotated[float, Field(ge=-5.0, le=5.0, allow_inf_nan=False)]
 
 
@@ -36,10 +36,10 @@ class CalibratedPose(Strict):
     taken: str = Field(description="UTC")
 
 
-def calibrate(poses: np.ndarray, connector: str, robot: str, path: Path, episode_id: str = "") -> CalibratedPose:
-    """Stores the mean of the tool's poses [N, 7] (m, quaternion xyzw), taken while the plug was held fully in and the arm stood still.
+def calibrate(poses: np.ndarray, connector: str, robot: str, episode_id: str = "") -> CalibratedPose:
+    """The mean of the tool's poses [N, 7] (m, quaternion xyzw), taken while the plug was held fully in and the arm stood still.
 
-    ApprenticeError, and nothing is written, for fewer than `MIN_SAMPLES`, a number that is not finite, or an arm that moved.
+    ApprenticeError for fewer than `MIN_SAMPLES`, a number that is not finite, or an arm that moved.
     """
     at = np.asarray(poses, dtype=np.float64)[:, :3]
     if len(at) < MIN_SAMPLES:
@@ -50,13 +50,10 @@ def calibrate(poses: np.ndarray, connector: str, robot: str, path: Path, episode
     spread = float(np.linalg.norm(at - mean, axis=1).max())
     if spread > STILL:
         raise ApprenticeError(f"the tool moved by {1e3 * spread:.2f} mm ({1e3 * STILL} are allowed): hold it for {len(at)} steps")
-    pose = CalibratedPose(
+    return CalibratedPose(
         connector=connector, robot=robot, position=(float(mean[0]), float(mean[1]), float(mean[2])), spread=spread, samples=len(at),
         episode_id=episode_id, taken=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(pose.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return pose
 
 
 def load_calibrated_pose(path: Path) -> CalibratedPose:
@@ -73,14 +70,14 @@ class CalibratedReward:
 
     name = "calibrated"
     needs_privileged = False
-    inputs = (TOOL,)
+    inputs = (TOOL_POSE,)
 
     def __init__(self, pose: CalibratedPose):
         self.pose = pose
         self.model_id = f"calibrated/{pose.connector}@{pose.robot}/{pose.taken}"
 
     def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]:
-        at = np.asarray(batch.next_observation[TOOL], dtype=np.float64)[:, :3]
+        at = np.asarray(batch.next_observation[TOOL_POSE], dtype=np.float64)[:, :3]
         valid = np.asarray(np.isfinite(at).all(axis=1))
         off = at - np.asarray(self.pose.position)
         inserted = valid & (off[:, 2] < INSERTED) & (np.abs(off[:, :2]) < ASIDE).all(axis=1)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from apprentice_core.reward import RewardBatch, RewardResult
-from apprentice_core.streams import CONNECTED
+from apprentice_core.streams import CONNECTED, TOOL_POSE
 from apprentice_core.wrench import force_in_base
 
 GOAL = "position"
@@ -34,12 +34,12 @@ class DenseReward:
             raise ValueError("beta_sign is 1 or -1, inserted_by is distance or connection, eps is above 0")
         self.sensor_in_tool, self.alpha, self.beta, self.phi, self.eps = sensor_in_tool, alpha, beta, phi, eps
         self.beta_sign, self.inserted_by, self.depth = beta_sign, inserted_by, depth
-        self.inputs = ("tool/pose", "wrist/wrench", *((CONNECTED,) if inserted_by == "connection" else ()))
+        self.inputs = (TOOL_POSE, "wrist/wrench", *((CONNECTED,) if inserted_by == "connection" else ()))
         self.model_id = f"dense/1/{alpha:g}/{beta:g}/{phi:g}/{eps:g}/{beta_sign:+d}/{inserted_by}/{depth:g}"
 
     def compute_reward(self, batch: RewardBatch) -> dict[str, RewardResult]:
         """KeyError where pose, wrench, goal or signal are lacking; a state that is not finite is not valid."""
-        pose = np.asarray(batch.next_observation["tool/pose"], dtype=np.float64)
+        pose = np.asarray(batch.next_observation[TOOL_POSE], dtype=np.float64)
         error = pose[:, :3] - np.asarray(batch.goal[GOAL], dtype=np.float64)
         force = force_in_base(batch.next_observation["wrist/wrench"], pose, self.sensor_in_tool)[:, 2]
         if self.inserted_by == "connection":

@@ -11,6 +11,7 @@ import numpy as np
 
 from apprentice_core.episode import Episode
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.streams import TOOL_POSE
 from apprentice_learning.data.columns import ACTION_PREFIX, REWARD_PREFIX, ArrayColumns, Columns
 from apprentice_learning.data.store_columns import StoreColumns
 from apprentice_learning.representations.preprocessing import fingerprint
@@ -18,7 +19,7 @@ from apprentice_learning.representations.registry import ConnectorRegistry, Doma
 from apprentice_store.store import Store
 
 CAMERA = "camera/side"
-SOCKET, TOOL = "object/socket/pose", "tool/pose"
+SOCKET = "object/socket/pose"
 SUCCESS = "scripted/sparse"
 """the binary reward that the calibrated pose gave at collection"""
 
@@ -77,8 +78,8 @@ class ConnectorData:
         columns = ArrayColumns.from_episodes(episodes)
         offset = np.full((int(columns.episode_starts[-1]), 2), np.nan, dtype=np.float32)
         for e, start in zip(episodes, columns.episode_starts, strict=False):
-            if SOCKET in e.privileged and TOOL in e.observations:
-                offset[start : start + len(e) + 1] = e.privileged[SOCKET][:, :2] - e.observations[TOOL][:, :2]
+            if SOCKET in e.privileged and TOOL_POSE in e.observations:
+                offset[start : start + len(e) + 1] = e.privileged[SOCKET][:, :2] - e.observations[TOOL_POSE][:, :2]
         said = {e.episode_id: e.meta.get("metadata", {}) for e in episodes}
         return cls._of(columns, said, offset, camera, reward, action)
 
@@ -90,9 +91,9 @@ class ConnectorData:
         """The same of all episodes that fulfil `where`, in the order of their starts. Each bag is decoded once: frames lie memory-mapped in
         the store's replay cache, which goes by the bags' hashes and is built again when they are others. Damaged bags are left out with
         a warning; ApprenticeError when nothing is left."""
-        columns = StoreColumns.open(store, where, (camera, TOOL), progress)
+        columns = StoreColumns.open(store, where, (camera, TOOL_POSE), progress)
         said = {r.episode_id: json.loads(r.metadata_json) for r in store.episodes(where)}
-        tool, socket = columns.columns[TOOL], columns.columns.get(f"privileged/{SOCKET}")
+        tool, socket = columns.columns[TOOL_POSE], columns.columns.get(f"privileged/{SOCKET}")
         offset = np.full((len(tool), 2), np.nan, dtype=np.float32) if socket is None else socket[:, :2] - tool[:, :2]
         return cls._of(columns, said, offset, camera, reward, action)
 

@@ -15,6 +15,7 @@ import pybullet as p
 from PIL import Image
 
 from apprentice_core.images import to_record_size
+from apprentice_core.rewards.calibrated_pose import ASIDE, INSERTED
 from apprentice_sim.bodies import Body, Part
 from apprentice_sim.body_factory import BodyFactory
 from apprentice_sim.connectors.connector import Connector
@@ -35,8 +36,6 @@ SAMPLES = 2
 """a pixel is the mean of so many squared, so that less than a pixel of way still shows (ours)"""
 ABOVE = 0.02
 """m above contact at the start (spec 001c section 4.6)"""
-INSERTED, ASIDE = 0.002, 0.002
-"""m above the floor and beside the axis that count as in (spec 001c section 8)"""
 
 
 @dataclass(frozen=True)

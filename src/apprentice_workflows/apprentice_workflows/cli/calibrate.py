@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from apprentice_workflows.cli.store import Data
+from apprentice_workflows.cli.store import Data, open_store
 
 
 def calibrate(
@@ -30,30 +30,27 @@ def calibrate(
       apprentice launch insertion.launch.xml reward:=calibrated calibration:=bags/calibrations/usb_front@sawyer.json
     """
     from apprentice_core.errors import ApprenticeError
-    from apprentice_core.paths import data_dir
-    from apprentice_core.rewards import calibrate as store_pose
-    from apprentice_core.rewards.calibrated_pose import TOOL
-    from apprentice_store.store import Store
+    from apprentice_core.rewards import calibrate as inserted_pose
+    from apprentice_core.streams import TOOL_POSE
+    from apprentice_store.bag_metadata import write_durably
 
-    folder = data if data is not None else data_dir()
-    if not folder.is_dir():
-        raise ApprenticeError(f"data folder {folder} does not exist; name one with --data or $APPRENTICE_DATA")
     for name in (connector, robot):
         if not name or set(name) & set("/\\@") or name.startswith("."):
             raise ApprenticeError(f"{name!r} is no name: it becomes part of a file's")
-    with Store(folder) as store:
+    with open_store(data) as store:
         found = [r.episode_id for r in store.episodes("kind = 'episode'")]
         chosen = episode or (found[-1] if found else "")
         if chosen not in found:
-            raise ApprenticeError(f"{folder}: no episode {chosen}" if chosen else f"{folder}: no episodes")
-        observed = store.read(chosen, (TOOL,)).observations
-    if TOOL not in observed:
-        raise ApprenticeError(f"episode {chosen} has no {TOOL}")
+            raise ApprenticeError(f"{store.folder}: no episode {chosen}" if chosen else f"{store.folder}: no episodes")
+        observed = store.read(chosen, (TOOL_POSE,)).observations
+    if TOOL_POSE not in observed:
+        raise ApprenticeError(f"episode {chosen} has no {TOOL_POSE}")
+    pose = inserted_pose(observed[TOOL_POSE][-observations:], connector, robot, chosen)
     path = out / f"{connector}@{robot}.json"
-    kept = path.read_bytes() if path.is_file() else None
-    pose = store_pose(observed[TOOL][-observations:], connector, robot, path, chosen)
-    if kept is not None:
-        path.with_suffix(".old").write_bytes(kept)
+    out.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        write_durably(path.with_suffix(".old"), path.read_text(encoding="utf-8"))
+    write_durably(path, pose.model_dump_json(indent=1) + "\n")
     x, y, z = pose.position
     within = f"still within {1e3 * pose.spread:.2f} mm over {pose.samples} observations of {chosen}"
     typer.echo(f"{path}: x {x:.4f} y {y:.4f} z {z:.4f} m, {within}")

@@ -11,7 +11,7 @@ import typer
 
 from apprentice_workflows.cli.output import JsonFlag, print_json, print_table
 from apprentice_workflows.cli.progress import stages
-from apprentice_workflows.cli.store import Data, Where
+from apprentice_workflows.cli.store import Data, Where, existing_data, open_store
 
 Task = Annotated[str, typer.Argument(help="The task whose sketches, model and predicted rewards these are.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
@@ -30,17 +30,6 @@ class DelusionMode(StrEnum):
     failure = "failure"
     ensemble = "ensemble"
     versions = "versions"
-
-
-def _data(data: Path | None) -> Path:
-    """An existing data folder: asking about one must not make it."""
-    from apprentice_core.errors import ApprenticeError
-    from apprentice_core.paths import data_dir
-
-    folder = data if data is not None else data_dir()
-    if not folder.is_dir():
-        raise ApprenticeError(f"data folder {folder} does not exist; name one with --data or $APPRENTICE_DATA")
-    return folder
 
 
 def _device(name: str) -> str:
@@ -90,8 +79,8 @@ def reward_train(
             shown(what, done, total, "" if accuracy is None else f"held-out pairs in order {accuracy:.3f}")
 
         result = train_reward(
-            chosen, _data(data), folder, resume=resume, revision=None if revision < 0 else revision, where=where, device=_device(device),
-            progress=progress,
+            chosen, existing_data(data), folder, resume=resume, revision=None if revision < 0 else revision, where=where,
+            device=_device(device), progress=progress,
         )
     for reason in result.refused.values():
         typer.echo(f"sketch left out: {reason}", err=True)
@@ -140,7 +129,7 @@ def relabel(
     from apprentice_learning.rewards.relabel import relabel as run
     from apprentice_learning.run_state import interrupt
 
-    folder = _data(data)
+    folder = existing_data(data)
     bundle = find_model(folder, task, model)
     running: list[Relabeller] = []
 
@@ -195,9 +184,8 @@ def delusions(
       apprentice delusions lift --mode ensemble -n 50 --queue
     """
     from apprentice_learning.rewards.delusions import DelusionFinder
-    from apprentice_store.store import Store
 
-    with Store(_data(data)) as store:
+    with open_store(data) as store:
         finder = DelusionFinder(store, task, model)
         found = finder.find(mode.value, limit, where, not every)
         queued = finder.queue(found) if queue else []

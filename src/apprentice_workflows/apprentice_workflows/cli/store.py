@@ -20,16 +20,22 @@ Data = Annotated[Path | None, typer.Option("--data", "-d", help="The data folder
 Where = Annotated[str, typer.Option("--where", "-w", help="Only episodes that fulfil this, e.g. \"task = 'lift' and tag = 'good'\".")]
 
 
-def open_store(data: Path | None) -> Store:
-    """The store of an existing folder: looking at one must not make it."""
+def existing_data(data: Path | None) -> Path:
+    """The data folder, if it is there: looking at one must not make it."""
     from apprentice_core.errors import ApprenticeError
     from apprentice_core.paths import data_dir
-    from apprentice_store.store import Store
 
     folder = data if data is not None else data_dir()
     if not folder.is_dir():
         raise ApprenticeError(f"data folder {folder} does not exist; name one with --data or $APPRENTICE_DATA")
-    return Store(folder)
+    return folder
+
+
+def open_store(data: Path | None) -> Store:
+    """The store of an existing folder."""
+    from apprentice_store.store import Store
+
+    return Store(existing_data(data))
 
 
 @app.command("ls")

@@ -59,7 +59,8 @@ def rate_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A figure of success rates as bars: `group` on the axis, `label` by colour, `low` and `high` as line, `paper` (or None) as a mark."""
     groups, labels = (list(dict.fromkeys(str(r[k]) for r in rows)) for k in ("group", "label"))
     bars = len(groups) * max(1, len(labels))
-    figure, axes = _figure(1.6 + (0.5 if bars <= 20 else 0.2) * max(3, bars), 3.0)
+    crowded = bars > 20
+    figure, axes = _figure(1.6 + (0.2 if crowded else 0.5) * max(3, bars), 3.0)
     width = 0.8 / max(1, len(labels))
     for r in rows:
         k = labels.index(str(r["label"]))
@@ -73,10 +74,8 @@ def rate_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("success rate (black: 95 %, red: paper)", fontsize=8)
-    if bars <= 20:
-        axes.legend(fontsize=7)
-    else:
-        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=5)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.08), "ncols": 5} if crowded else {}
+    axes.legend(fontsize=7, **below)
     return figure
 
 

@@ -32,7 +32,6 @@ def collect_facts(store: Store, state: DemoState, tallies: list[Tally]) -> dict[
         "observations_lost": lost,
         "wall_s": state.wall_s,
         "stages": dict(state.stages),
-        "cell_restarts": state.restarts,
         "episodes_recorded": len(rows),
         "damaged": damaged,
         "store_check": check.as_dict(),

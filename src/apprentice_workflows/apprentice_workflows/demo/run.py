@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,9 +43,9 @@ def run_demo(out: Path, quick: bool, fresh: bool) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     out = out.resolve()
     demo = Demo(out, settings)
-    demo.with_another_cell(demo.record)
+    demo.record()
     demo.train()
-    demo.with_another_cell(demo.evaluate)
+    demo.evaluate()
     return demo.report()
 
 
@@ -88,15 +88,6 @@ class Demo:
                         raise ApprenticeError(f"an episode could not be run: {ref.reason}; see {process.log}")
                     tally.refs.append(ref)
                     shown()
-
-    def with_another_cell(self, stage: Callable[[], None]) -> None:
-        """A stage whose cell fails is gone on with once, on a cell that is started anew: told here, and counted in the report."""
-        try:
-            stage()
-        except ApprenticeError as error:
-            console.print(f"[yellow]the cell is started anew:[/yellow] {error}")
-            self.state.restarted()
-            stage()
 
     def record(self) -> None:
         """Step 1 and 2: the nodes, and 60 or more episodes through the recorder."""

@@ -1,4 +1,4 @@
-"""What survives an interruption besides the bags themselves: the settings, the time spent in each stage, and how often a cell was lost."""
+"""What survives an interruption besides the bags themselves: the settings and the time spent in each stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class DemoState:
         """ApprenticeError when the folder holds a run of other settings."""
         self.path = out / "state.json"
         self.stages: dict[str, float] = {}
-        self.restarts = 0
         self.settings = settings
         if not self.path.exists():
             out.mkdir(parents=True, exist_ok=True)
@@ -30,7 +29,6 @@ class DemoState:
         try:
             saved = json.loads(self.path.read_text(encoding="utf-8"))
             known, self.stages = saved["hash"], {str(k): float(v) for k, v in saved["stages"].items()}
-            self.restarts = int(saved.get("restarts", 0))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ApprenticeError(f"{self.path}: is not readable; start anew with --fresh") from error
         if known != settings.hash:
@@ -53,11 +51,6 @@ class DemoState:
             self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - began
             self._write()
 
-    def restarted(self) -> None:
-        """A cell had to be started anew."""
-        self.restarts += 1
-        self._write()
-
     def _write(self) -> None:
-        content = {"hash": self.settings.hash, "stages": self.stages, "restarts": self.restarts, "settings": asdict(self.settings)}
+        content = {"hash": self.settings.hash, "stages": self.stages, "settings": asdict(self.settings)}
         write_durably(self.path, json.dumps(content, indent=1))
