@@ -46,7 +46,7 @@ def test_a_calibration_that_tells_nothing_is_refused(poses: np.ndarray, match: s
 
 
 @pytest.mark.parametrize(("text", "match"), [
-    ("{}", "connector"), ("[1]", ""), ('{"connector": "usb"', ""), ("!!python/object:os.system {}", ""),
+    ("{}", "connector"), ("[1]", "usb.json"), ('{"connector": "usb"', "usb.json"), ("!!python/object:os.system {}", "usb.json"),
 ])
 def test_a_torn_or_foreign_file_is_named(tmp_path: Path, text: str, match: str) -> None:
     (tmp_path / "usb.json").write_text(text)
