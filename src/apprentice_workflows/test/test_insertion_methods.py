@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_learning.online.config import load_online_config
 from apprentice_workflows.cli.app import app
 from apprentice_workflows.insertion.goals import ABOVE, PERTURBATION, Goal, executions
 from apprentice_workflows.insertion.methods import CONNECTORS, METHODS, find, method
+from apprentice_workflows.insertion.rig import REWARDS
 from apprentice_workflows.insertion.settings import settings
 from apprentice_workflows.insertion.table import rows
 from apprentice_workflows.insertion.training import online_config
@@ -44,6 +46,13 @@ def test_every_learning_method_has_a_config_that_fits_it(name: str) -> None:
     else:  # B10
         assert config.network.proprio == ("tool/pose[0:3]", "wrist/wrench[2:3]") and not config.network.cameras
     assert bool(config.prior_batch) == (m.family == "demos") and config.action == ("executed" if m.family == "demos" else "residual")
+
+
+@pytest.mark.parametrize(("name", "setting"), [
+    ("sac_residual", "sparse"), ("td3_residual", "sparse"), ("td3_demos", "sparse"), ("sac_residual_images", "images"),
+])
+def test_a_config_by_itself_names_a_reward_that_a_cell_gives(name: str, setting: str) -> None:
+    assert load_online_config(name).reward == REWARDS[setting]
 
 
 def test_noise_is_a_millimetre_aside_on_the_commanded_goal_and_moves_the_start() -> None:
