@@ -32,9 +32,9 @@ PRESETS = {
     # Policies read tracked poses instead of pixels; sketches and the reward model (from pixels) are made as in `small`.
     # One turn and two seeds, so that eight agents fit into an hour of two cores.
     "lowdim": ExperimentSettings(wheel_preset="lowdim", turns=1, seeds=(0, 1), repeats=50),
-    # Agents that see pixels on the store and reward model of lowdim's two turns: one seed, 12,000 of the config's 20,000 updates,
+    # Agents that see pixels on the store and reward model of lowdim's first turn: one seed, 12,000 of the config's 20,000 updates,
     # which is what an evening of two cores leaves room for.
-    "pixels": ExperimentSettings(wheel_preset="lowdim", agent="d4pg_small", seeds=(0,), steps=12_000),
+    "pixels": ExperimentSettings(wheel_preset="lowdim", agent="d4pg_small", turns=1, seeds=(0,), steps=12_000),
     "tiny": ExperimentSettings(wheel_preset="tiny", turns=1, seeds=(0,), steps=2, repeats=1),
 }
 
