@@ -74,18 +74,18 @@ def test_resets_that_needed_a_person_are_counted(tmp_path: Path) -> None:
         assert Curve(store, tmp_path, 20).summary()["interventions"] == 2, "also after an interruption"
 
 
-def test_successes_before_the_policy_learned_do_not_end_a_run(tmp_path: Path) -> None:
+def test_successes_before_the_policy_learned_do_not_count_as_solved(tmp_path: Path) -> None:
     td3, sac = (first_learned_step(online_config(method(f"residual_sparse_{a}"), PRESETS["small"], 0)) for a in ("td3", "sac"))
     assert (td3, sac) == (2000, 1000), "1,000 steps of warm-up, and 1,000 updates of TD3's critics alone"
     with Store(tmp_path / "episodes") as store:
         curve = Curve(store, tmp_path, 3, since=100)
         for steps, success in ((50, True), (100, True), (150, True), (200, True)):
             curve.rows.append({"env_steps": steps, "learned": steps - 50 >= 100, "success": success, "saturated": 0.0})
-        assert not curve.is_solved and curve.steps_to_solve() is None, "two of the last three began before"
+        assert curve.steps_to_solve() is None, "two of the last three began before"
         curve.rows += [{"env_steps": 250, "learned": True, "success": True, "saturated": 0.0}]
-        assert curve.is_solved and curve.steps_to_solve() == 250
+        assert curve.steps_to_solve() == 250
         curve.rows += [{"env_steps": 300, "learned": True, "success": False, "saturated": 0.0}]
-        assert not curve.is_solved and curve.summary()["steps_to_solve"] == 250
+        assert curve.summary()["steps_to_solve"] == 250
 
 
 @pytest.mark.parametrize("name", ["p_controller"])

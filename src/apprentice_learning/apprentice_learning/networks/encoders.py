@@ -160,7 +160,9 @@ class Gray32Encoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        gray = image.float().mean(-1).mul_(PIXEL_SCALE).sub_(0.5).unsqueeze(1)
+        # As mean(-1) to the bit, which takes twice as long over three numbers.
+        red, green, blue = image.float().unbind(-1)
+        gray = (red + green + blue).div_(3.0).mul_(PIXEL_SCALE).sub_(0.5).unsqueeze(1)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16 and native_bfloat16(image.device)):
             features = self.body(gray)
         return features.float()

@@ -81,15 +81,14 @@ def train_on_nodes(rig: Rig, method: Method, s: InsertionSettings, seed: int, fo
     ):
         curve = Curve(store, folder, s.solved, first_learned_step(online_config(method, s, seed)))
         run = NodeRun(rig, method, seed, curve, base_hash, cell)
-        while run.curve.steps < s.steps and not run.curve.is_solved:
+        while run.curve.steps < s.steps:
             process.check()
             run.episode(newest_bundle(folder, learning))
             tell(min(run.curve.steps, s.steps), s.steps, run.curve.recent)
-        if not run.curve.is_solved:
-            # It ends by itself once it has learned from all of them; the cell was faster.
-            tell(s.steps, s.steps, "the trainer finishes")
-            if learning.wait():
-                raise ApprenticeError(f"the trainer has failed (exit {learning.returncode}); its log is {folder / 'trainer.log'}")
+        # It ends by itself once it has learned from all of them; the cell was faster.
+        tell(s.steps, s.steps, "the trainer finishes")
+        if learning.wait():
+            raise ApprenticeError(f"the trainer has failed (exit {learning.returncode}); its log is {folder / 'trainer.log'}")
     bundle = checkpoints(folder / "bundles")[-1]
     return {
         **run.curve.summary(), "bundle": str(bundle), "bundle_id": bundle_id(read_manifest(bundle)), "base_hash": base_hash, "nodes": True,

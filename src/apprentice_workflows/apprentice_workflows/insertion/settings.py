@@ -14,7 +14,7 @@ class InsertionSettings(Strict):
     steps: int = Field(5000, ge=1, description="ours (spec 001c section 8): control steps of training, warm-up included")
     warmup: int = Field(1000, ge=1, description="released code: steps of uniformly random actions before the first update")
     executions: int = Field(25, ge=1, description="paper: of the trained policy, in each goal condition")
-    solved: int = Field(20, ge=1, description="ours (spec 001c section 8): successes in a row after which training stops early")
+    solved: int = Field(20, ge=1, description="ours (spec 001c section 8): successes in a row that count as solved; training goes on")
     demonstrations: int = Field(20, ge=1, description="ours: the paper does not say how many")
     image_batch: int = Field(64, ge=1, description="ours: of learners on images; the 256 of section 3.4 take a CPU too long")
     image_width: int = Field(256, ge=1, description="ours (spec 001c section 3.4): of the two layers behind an image encoder")

@@ -116,12 +116,9 @@ def _practise(
         if ref.episode_id:
             curve.add(ref.episode_id)
         tell(min(curve.steps, config.steps), config.steps, curve.recent if ref.episode_id else ref.reason)
-        if curve.is_solved:
-            trainer.stop()
 
-    # A run that was solved before its steps were over stays as it is.
-    result = trainer.result(trainer.export()) if curve.is_solved else practise(trainer, Attended(cell, curve.intervention), request, after)
-    if result.stopped and not curve.is_solved:
+    result = practise(trainer, Attended(cell, curve.intervention), request, after)
+    if result.stopped:
         raise KeyboardInterrupt
     taken = trainer.steps - before
     return {
