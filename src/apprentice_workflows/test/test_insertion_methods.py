@@ -45,6 +45,7 @@ def test_every_learning_method_has_a_config_that_fits_it(name: str) -> None:
         assert config.network.arrays == ("camera/side",)
     else:  # B10
         assert config.network.proprio == ("tool/pose[0:3]", "wrist/wrench[2:3]") and not config.network.cameras
+    assert config.reward_scale == (0.1 if m.setting == "dense" else 1.0)
     assert bool(config.prior_batch) == (m.family == "demos") and config.action == ("executed" if m.family == "demos" else "residual")
 
 

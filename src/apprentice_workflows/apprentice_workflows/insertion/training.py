@@ -25,6 +25,9 @@ from apprentice_workflows.insertion.settings import InsertionSettings
 
 DEMO, EVALUATE = "demo", "evaluate"
 DEMONSTRATIONS = f"kind = 'episode' and tag = '{DEMO}' and success = true"
+DENSE_SCALE = 0.1
+"""of eq. 48's rewards, which are some 5 a step (ours): as they are, 4,000 updates are too few for critics of returns in the hundreds, and
+SAC's temperature is nothing beside them"""
 SEEDS = 1_000_000
 """width of the range of start seeds that a training seed has to itself; evaluation has the range before the first (ours)"""
 Told = Callable[[int, int, str], None]
@@ -37,6 +40,8 @@ def online_config(method: Method, s: InsertionSettings, seed: int) -> OnlineConf
     config = load_online_config(name)
     fields: dict[str, Any] = config.model_dump(mode="json")
     fields |= {"name": method.name, "seed": seed, "steps": s.steps, "warmup": s.warmup, "reward": REWARDS[method.setting], "device": "cpu"}
+    if method.setting == "dense":
+        fields["reward_scale"] = DENSE_SCALE
     if method.setting == "images":
         fields["batch"] = s.image_batch
         if fields["prior_batch"]:
