@@ -34,6 +34,9 @@ STEP, BOX, TOP = 0.005, 0.04, 0.06
 rest presses), sideways bound about the socket and upper bound above its floor (section 8)"""
 SAMPLES = 2
 """a pixel is the mean of so many squared, so that less than a pixel of way still shows (ours)"""
+SHADOWS = 1
+PICTURE = f"{ROBOT_VIEWS} {SAMPLES} {SHADOWS}"
+"""what decides a picture beside the domain's look: data of another tell a model of this one nothing"""
 ABOVE = 0.02
 """m above contact at the start (spec 001c section 4.6)"""
 
@@ -177,7 +180,7 @@ class FloatingPlug:
         size = SAMPLES * self.size
         _, _, rgba, depth, _ = p.getCameraImage(
             size, size, self._view, self._projection, lightDirection=self.look.light, lightAmbientCoeff=0.55,
-            lightDiffuseCoeff=0.5, lightSpecularCoeff=0.05, shadow=0,
+            lightDiffuseCoeff=0.5, lightSpecularCoeff=0.05, shadow=SHADOWS,
             flags=p.ER_NO_SEGMENTATION_MASK, renderer=p.ER_TINY_RENDERER, physicsClientId=self.client,
         )
         rgb = np.reshape(rgba, (size, size, 4))[:, :, :3].astype(np.uint8)

@@ -16,7 +16,7 @@ from apprentice_core.errors import ApprenticeError
 from apprentice_learning.representations.dataset import ConnectorData
 from apprentice_learning.representations.preprocessing import fingerprint
 from apprentice_sim.connectors import family
-from apprentice_sim.connectors.floating import SAMPLES, STEP
+from apprentice_sim.connectors.floating import PICTURE, STEP
 from apprentice_store.store import Store
 from apprentice_workflows.on_the_job.recording import bag_sink, open_store
 from apprentice_workflows.on_the_job.settings import STEPS, OnTheJobSettings
@@ -45,7 +45,7 @@ def facts(s: OnTheJobSettings) -> dict[str, Any]:
     """What decides the numbers of a trajectory, beside its domain and its own number; an episode that says otherwise is of another
     collection."""
     return {
-        "preprocessing": fingerprint(), "base_hash": collector(s).base_hash, "noisy": s.noisy, "size": s.size, "samples": SAMPLES,
+        "preprocessing": fingerprint(), "base_hash": collector(s).base_hash, "noisy": s.noisy, "size": s.size, "picture": PICTURE,
         "horizon": STEPS,
     }
 
