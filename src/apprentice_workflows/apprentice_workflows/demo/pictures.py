@@ -56,18 +56,22 @@ def rate_plot(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rate_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """A figure of success rates as bars: `group` on the axis, `label` by colour, `low` and `high` as line, `paper` (or None) as a mark."""
+    """A figure of success rates as bars: `group` on the axis, `label` by colour (20 at the most), `low` and `high` as line, `paper` (or
+    None) as a mark."""
+    from matplotlib import colormaps
+
     groups, labels = (list(dict.fromkeys(str(r[k]) for r in rows)) for k in ("group", "label"))
     bars = len(groups) * max(1, len(labels))
     crowded = bars > 20
     figure, axes = _figure(1.6 + (0.2 if crowded else 0.5) * max(3, bars), 3.0)
     width = 0.8 / max(1, len(labels))
+    colours = [f"C{k}" for k in range(len(labels))] if len(labels) <= 10 else colormaps["tab20"].colors
     for r in rows:
         k = labels.index(str(r["label"]))
         x = groups.index(str(r["group"])) + (k - (len(labels) - 1) / 2) * width
         known = r["label"] not in axes.get_legend_handles_labels()[1]
         rate = r["successes"] / max(1, r["trials"])
-        axes.bar(x, rate, 0.9 * width, color=f"C{k}", label=r["label"] if known else None)
+        axes.bar(x, rate, 0.9 * width, color=colours[k], label=r["label"] if known else None)
         axes.plot([x, x], [r["low"], r["high"]], color="black", linewidth=1.5)
         if r["paper"] is not None:
             axes.plot([x - 0.4 * width, x + 0.4 * width], [r["paper"]] * 2, color="#d62728", linewidth=2)
