@@ -10,7 +10,8 @@ from connector_images import STEPS, make_data
 
 from apprentice_core.episode import ACTION_KINDS, Episode, EpisodeOutcome, Segment
 from apprentice_core.errors import ApprenticeError, ConfigError
-from apprentice_learning.representations.dataset import CAMERA, SOCKET, TOOL, ConnectorData, TrainingSet
+from apprentice_core.streams import TOOL_POSE
+from apprentice_learning.representations.dataset import CAMERA, SOCKET, ConnectorData, TrainingSet
 from apprentice_learning.representations.losses import NO_DOMAIN
 from apprentice_learning.representations.registry import ConnectorRegistry, Domain, HeldOutError, load_registry
 
@@ -74,7 +75,7 @@ def episode(connector: str = "usb", **meta) -> Episode:
     tool, socket = (np.cumsum(rng.standard_normal((t + 1, 7)), 0).astype(np.float32) for _ in range(2))
     return Episode(
         episode_id=connector, path="", meta={"metadata": {"connector_id": connector, "robot_id": "left", **meta}},
-        observations={CAMERA: rng.integers(0, 255, (t + 1, 32, 32, 3), dtype=np.uint8), TOOL: tool}, actions=actions,
+        observations={CAMERA: rng.integers(0, 255, (t + 1, 32, 32, 3), dtype=np.uint8), TOOL_POSE: tool}, actions=actions,
         discount=np.ones(t, dtype=np.float32), rewards={"scripted/sparse": np.array([0, 0, 0, 1], dtype=np.float32)},
         privileged={SOCKET: socket}, actors=["s"] * t, outcomes=["ok"] * t, segments=[Segment()],
         segment_index=np.zeros(t, dtype=np.int32), digests=[""] * (t + 1), stamps={}, outcome=EpisodeOutcome(False, True, "horizon", True),
@@ -85,7 +86,7 @@ def test_episodes_become_frames_with_the_success_of_each_and_the_way_to_the_sock
     one, two = episode("usb"), episode("vga", background_id="wood")
     data = ConnectorData.from_episodes([one, two])
     assert data.success.tolist() == [False, False, False, False, True] * 2
-    assert np.allclose(data.offset[:5], one.privileged[SOCKET][:, :2] - one.observations[TOOL][:, :2])
+    assert np.allclose(data.offset[:5], one.privileged[SOCKET][:, :2] - one.observations[TOOL_POSE][:, :2])
     assert (data.action[4] == 0).all() and (data.action[3] == 0.5).all()
     assert data.episodes[1].background == "wood" and data.domains == (Domain("usb", "left"), Domain("vga", "left"))
     joined = ConnectorData.join([data, data])
