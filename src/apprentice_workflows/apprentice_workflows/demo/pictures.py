@@ -65,7 +65,7 @@ def rate_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
     crowded = bars > 20
     figure, axes = _figure(1.6 + (0.2 if crowded else 0.5) * max(3, bars), 3.0)
     width = 0.8 / max(1, len(labels))
-    colours = [f"C{k}" for k in range(len(labels))] if len(labels) <= 10 else colormaps["tab20"].colors
+    colours = [f"C{k}" for k in range(len(labels))] if len(labels) <= 10 else [colormaps["tab20"](k) for k in range(len(labels))]
     for r in rows:
         k = labels.index(str(r["label"]))
         x = groups.index(str(r["group"])) + (k - (len(labels) - 1) / 2) * width
