@@ -43,11 +43,15 @@ def make_episode(index: int, source: str, success: bool, steps: int, rng: np.ran
     )
 
 
-@pytest.fixture(scope="session")
-def episodes() -> list[Episode]:
+def make_episodes() -> list[Episode]:
     rng = np.random.default_rng(0)
     expert = [make_episode(i, "expert", i % 5 != 0, 7 + i % 4, rng) for i in range(20)]
     return expert + [make_episode(100 + i, "random_watcher", False, 9, rng) for i in range(6)]
+
+
+@pytest.fixture(scope="session")
+def episodes() -> list[Episode]:
+    return make_episodes()
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +62,7 @@ def columns(episodes) -> ArrayColumns:
 SETTINGS = {"d4pg": {"sequence": 4, "n_step": 2, "critic_width": 8, "atoms": 5, "target_period": 2}}
 
 
-def _train_config(algorithm: str, **changes) -> TrainConfig:
+def make_train_config(algorithm: str, **changes) -> TrainConfig:
     fields = {
         "name": "test", "steps": 6, "batch": 8, "learner": {"algorithm": algorithm, "settings": SETTINGS.get(algorithm, {})},
         "network": {"cameras": [CAMERA], "proprio": ["tool/pose"], "encoder": "tiny", "proprio_embedding": 8, "hidden": [16, 16]},
@@ -77,4 +81,4 @@ def _train_config(algorithm: str, **changes) -> TrainConfig:
 @pytest.fixture(scope="session")
 def train_config():
     """Builds a small TrainConfig: train_config(algorithm, **changes)."""
-    return _train_config
+    return make_train_config

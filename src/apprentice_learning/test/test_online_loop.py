@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from apprentice_learning.runner import PolicyRunner
 from apprentice_learning.testing import PointCell, point_spec
 from apprentice_store.bag_sink import BagSink
 from apprentice_store.store import Store
-from apprentice_store.testing import ROBOT
+from apprentice_store.testing import ROBOT, child_environment
 
 SPECS = online_specs(point_spec(), {"position": 3})
 SETTINGS = {
@@ -51,6 +53,11 @@ def make(folder: Path, config: OnlineConfig | None = None, journal=None, **cell)
     trainer = OnlineTrainer(config or make_config(), SPECS, point_spec().action_space, journal, folder)
     sink = BagSink(journal.store, ROBOT) if isinstance(journal, StoreJournal) else journal
     return trainer, PointCell(NewestPolicy(folder / BUNDLES), sink, **{"base": 0.5, **cell})
+
+
+def start(part: str, folder: Path, *arguments: int) -> subprocess.Popen:
+    """One of PARTS in a process of its own: started anew, since a fork of this one would hold the locks of threads that it does not have."""
+    return subprocess.Popen([sys.executable, __file__, part, str(folder), *map(str, arguments)], env=child_environment())
 
 
 def equal(a: OnlineTrainer, b: OnlineTrainer) -> bool:
@@ -139,7 +146,7 @@ def test_a_residual_learns_what_its_base_does_not_know(tmp_path):
 def test_killed_between_episodes_and_resumed_to_the_bit(tmp_path):
     """kill -9 right after a commit: before the first checkpoint, and between two. The store keeps every transition, and actor and learner
     (SAC: it draws the most dice) go on as if nothing had been."""
-    config = make_config("sac", steps=80, checkpoint_every=3)
+    config = make_config(**KILLED)
 
     def unbroken(folder: Path) -> OnlineTrainer:
         with Store(folder / "bags") as store:
@@ -150,16 +157,7 @@ def test_killed_between_episodes_and_resumed_to_the_bit(tmp_path):
     whole = unbroken(tmp_path / "whole")
     for kill_after in (2, 6):
         folder = tmp_path / f"killed{kill_after}"
-        child = os.fork()
-        if not child:
-            try:
-                with Store(folder / "bags") as store:
-                    trainer, cell = make(folder / "run", config, StoreJournal(store))
-                    cell.on_end = lambda n, last=kill_after: os.kill(os.getpid(), signal.SIGKILL) if n == last else None
-                    practise(trainer, cell, request)
-            finally:
-                os._exit(1)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert start("killed", folder, kill_after).wait() == -signal.SIGKILL
         with Store(folder / "bags") as store:
             trainer, cell = make(folder / "run", config, StoreJournal(store))
             assert trainer.resume() == (kill_after > 3)
@@ -331,21 +329,15 @@ def test_a_simulated_policy_starts_a_residual(tmp_path):
 
 def test_the_trainer_as_a_process_over_a_store(tmp_path):
     """Actors commit, the trainer follows and exports; it starts from the prior part of the same folder where told so."""
-    config = make_config(steps=60)
     zero, _ = make(tmp_path / "zero")
     zero.export()
-    child = os.fork()
-    if not child:
-        try:
-            train_online(config, tmp_path / "bags", tmp_path / "run", point_spec(), goals={"position": 3}, poll=0.05)
-            os._exit(0)
-        finally:
-            os._exit(1)
+    trainer = start("follow", tmp_path)
     with Store(tmp_path / "bags") as store:
         cell = PointCell(NewestPolicy(tmp_path / "zero" / BUNDLES), BagSink(store, ROBOT), base=0.5)
         for n in range(8):
             cell.run(request(n, {"exploration": "uniform"}))
-    assert os.waitpid(child, 0)[1] == 0
+        assert sum(row.steps for row in store.episodes()) >= FOLLOWED["steps"]
+    assert trainer.wait() == 0
     newest = checkpoints(tmp_path / "run" / BUNDLES)[-1]
     assert read_lineage(newest)["env_steps"] >= 60 and lines(tmp_path / "run")[-1]["updates"] > 0
     PolicyRunner(newest, point_spec().action_space)
@@ -395,3 +387,25 @@ def test_wrong_configs_are_refused_with_the_field(changes, message):
 def test_slices_out_of_range_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"tool/pose\[5:9\].*7 numbers"):
         make(tmp_path, make_config(network={"proprio": ["tool/pose[5:9]"]}))
+
+
+KILLED = {"algorithm": "sac", "steps": 80, "checkpoint_every": 3}
+FOLLOWED = {"steps": 60}
+
+
+def killed(folder: Path, kill_after: str) -> None:
+    with Store(folder / "bags") as store:
+        trainer, cell = make(folder / "run", make_config(**KILLED), StoreJournal(store))
+        cell.on_end = lambda episodes: os.kill(os.getpid(), signal.SIGKILL) if episodes == int(kill_after) else None
+        practise(trainer, cell, request)
+
+
+def follow(folder: Path) -> None:
+    train_online(make_config(**FOLLOWED), folder / "bags", folder / "run", point_spec(), goals={"position": 3}, poll=0.05)
+
+
+PARTS = {"killed": killed, "follow": follow}
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    PARTS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

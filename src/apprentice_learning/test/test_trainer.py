@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +18,10 @@ from apprentice_learning.algorithms.learner import Learner
 from apprentice_learning.bundles import read_policy, write_policy
 from apprentice_learning.checkpoint import checkpoints, load_checkpoint
 from apprentice_learning.config import load_train_config, make_learner
-from apprentice_learning.data.columns import observation_specs
+from apprentice_learning.data.columns import ArrayColumns, observation_specs
 from apprentice_learning.runner import PolicyRunner
 from apprentice_learning.trainer import Trainer
+from apprentice_store.testing import child_environment
 
 CAMERA = "camera/front"
 ALGORITHMS = ("bc", "iql", "d4pg", "td3", "sac")
@@ -86,15 +90,9 @@ def test_a_killed_run_goes_on_to_the_bit(columns, tmp_path, train_config):
     """kill -9 between two checkpoints: what was lost is done again, to the same end."""
     whole = Trainer(train_config("d4pg", steps=7), columns, tmp_path / "whole")
     whole.run()
-    child = os.fork()
-    if not child:
-        try:
-            Trainer(train_config("d4pg", steps=7), columns, tmp_path / "parts").run(
-                progress=lambda step, steps, metrics: os.kill(os.getpid(), signal.SIGKILL) if step == 5 else None
-            )
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    # Started anew: a fork of this process would hold the locks of threads that it does not have.
+    child = subprocess.run([sys.executable, __file__, tmp_path / "parts"], env=child_environment(), check=False)
+    assert child.returncode == -signal.SIGKILL
     rest = Trainer(train_config("d4pg", steps=7), columns, tmp_path / "parts")
     assert rest.resume() and rest.step == 3
     rest.run()
@@ -233,3 +231,16 @@ def test_tampered_weights_are_refused(bundle):
 def test_shipped_configs_load(name):
     config = load_train_config(name)
     assert config.name == name and config.learner.algorithm == name.split("_")[0]
+
+
+def killed(folder: Path) -> None:
+    from conftest import make_episodes, make_train_config
+
+    columns = ArrayColumns.from_episodes(make_episodes())
+    Trainer(make_train_config("d4pg", steps=7), columns, folder).run(
+        progress=lambda step, steps, metrics: os.kill(os.getpid(), signal.SIGKILL) if step == 5 else None
+    )
+
+
+if __name__ == "__main__":
+    killed(Path(sys.argv[1]))
