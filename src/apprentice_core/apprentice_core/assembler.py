@@ -69,6 +69,10 @@ class ObservationAssembler:
         """Streams of `parts` (stream to stamp) whose exact message has not arrived."""
         return [n for n, stamp in parts.items() if n in self._messages and stamp not in self._messages[n]]
 
+    def kept(self, stream: str, stamp: int) -> Any:
+        """That very message as it was put in; None when it is not here."""
+        return self._messages[stream].get(stamp)
+
     def observation(self, parts: Mapping[str, int]) -> Observation:
         """Arrays of exactly the named messages; KeyError naming the stream when one is not here."""
         out: Observation = {}

@@ -134,6 +134,10 @@ def camera_stream(name: str, camera: CameraConfig) -> StreamSpec:
     return StreamSpec(f"camera/{name}", f"camera/{name}/image/compressed", "sensor_msgs/msg/CompressedImage", (array,))
 
 
+def is_image(stream: StreamSpec) -> bool:
+    return stream.name.startswith("camera/")
+
+
 def extractor(stream: StreamSpec, robot: JointNames) -> Extractor:
     """The function that turns a message of `stream` into its arrays; it raises ValueError or KeyError on a foreign message.
 

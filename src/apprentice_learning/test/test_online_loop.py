@@ -56,7 +56,7 @@ def make(folder: Path, config: OnlineConfig | None = None, journal=None, **cell)
 
 
 def start(part: str, folder: Path, *arguments: int) -> subprocess.Popen:
-    """One of PARTS in a process of its own: started anew, since a fork of this one would hold the locks of threads that it does not have."""
+    """One of PARTS in a process of its own: started anew, since a fork would hold the locks of threads that it does not have."""
     return subprocess.Popen([sys.executable, __file__, part, str(folder), *map(str, arguments)], env=child_environment())
 
 

@@ -18,7 +18,7 @@ from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_polled import PolledGroup, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
-from apprentice_core.streams import JointNames
+from apprentice_core.streams import JointNames, is_image
 from apprentice_interfaces.msg import (
     Action,
     Applied,
@@ -143,7 +143,7 @@ class EpisodeNode(ApprenticeNode):
         if self._taps:
             self._taps.destroy()
         self._spec = spec
-        cameras = [s.name for s in spec.streams if s.name.startswith("camera/")]
+        cameras = [s.name for s in spec.streams if is_image(s)]
         self._taps = StreamTaps(self, spec.streams, robot, self._lockstep, cameras, self._pump)
         self._gate = ObservationGate(self._taps.assembler, spec.streams)
 
@@ -227,8 +227,8 @@ class EpisodeNode(ApprenticeNode):
 
     def _send_tick(self, stamp: int, parts: Any, missing: Any, now: float) -> None:
         run = self._machine.run
-        assert run is not None
-        plan = run.observed(stamp, parts, missing, now)
+        assert run is not None and self._taps is not None
+        plan = run.observed(stamp, parts, missing, now, self._taps.carried(parts))
         if plan.stale:
             self._tell("sensor_stale", plan.step_id, f"stale or absent: {', '.join(plan.stale)}", stamp)
         if plan.step % 10 == 0:

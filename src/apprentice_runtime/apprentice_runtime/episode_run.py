@@ -7,7 +7,7 @@ seconds); nothing here blocks or reads a clock.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -135,14 +135,16 @@ class EpisodeRun:
 
     # what comes in
 
-    def observed(self, stamp: int, parts: tuple[Part, ...], missing: tuple[bool, ...], now: float) -> TickPlan:
-        """The observation at node time `stamp` is there (or declared missing in part): the next tick goes out."""
+    def observed(
+        self, stamp: int, parts: tuple[Part, ...], missing: tuple[bool, ...], now: float, carried: Mapping[str, bytes] | None = None
+    ) -> TickPlan:
+        """The observation at node time `stamp` is there (or declared missing in part): the next tick goes out and brings `carried`."""
         if not self.rules.lockstep:
             self._move_on(now)
         final = self._wanted_end is not None or self._ticks >= self.context.horizon
         plan = TickPlan(
             stamp, stamp + round(self.rules.period * 1e9), self.context.episode_id, next(self._ids), self._ticks, final,
-            () if final else self.sources, self.reward_sources if self._ticks else (), self.segment, parts, missing,
+            () if final else self.sources, self.reward_sources if self._ticks else (), self.segment, parts, missing, carried or {},
         )
         self._ticks += 1
         self._sent.append(now)

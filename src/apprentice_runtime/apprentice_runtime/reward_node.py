@@ -75,7 +75,7 @@ class RewardNode(ApprenticeNode):
             self.request_stop(2)
             return
         streams = tuple(s for s in spec.streams if any(a.name in reads for a in s.arrays))
-        self._taps = StreamTaps(self, streams, robot, self._lockstep)
+        self._taps = StreamTaps(self, streams, robot, self._lockstep, carried=True)
         self._tracker = RewardTracker(self._source, spec.action_space.size)
         # Last: who is seen to publish rewards is asked for them.
         self._publisher = self._publisher or self.create_publisher(Reward, f"reward/{self.settings['source']}", SPINE)
@@ -94,6 +94,7 @@ class RewardNode(ApprenticeNode):
         while self._jobs and self._taps is not None and self._tracker is not None:
             plan, since = self._jobs[0]
             parts = {p.stream: p.stamp for p in plan.parts if p.stamp and p.stream in self._taps.assembler.streams}
+            self._taps.take(plan)
             self._taps.drain()
             privileged = self._privileged.at(plan.stamp, self._lockstep) if self._privileged else None
             incomplete = bool(self._taps.assembler.lacks(parts)) or (self._privileged is not None and privileged is None)

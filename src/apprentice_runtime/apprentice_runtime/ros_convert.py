@@ -16,7 +16,7 @@ from apprentice_core.episode import EpisodeContext, Segment
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import ActionSpace
 from apprentice_core.streams import stamp_ns
-from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObservationPart, Reward, Step, Tick
+from apprentice_interfaces.msg import Action, Applied, CarriedPart, EpisodeEvent, ObservationPart, Reward, Step, Tick
 from apprentice_interfaces.msg import Segment as SegmentMsg
 from apprentice_runtime.tick import EMPTY, Answer, AppliedAnswer, EventData, RewardAnswer, StepData, TickPlan
 
@@ -70,6 +70,7 @@ def tick_to_msg(t: TickPlan) -> Tick:
         stamp=to_time(t.stamp), deadline=to_time(t.deadline), episode_id=t.episode_id, step_id=t.step_id, step=t.step, final=t.final,
         missing=list(t.missing), sources=list(t.sources), reward_sources=list(t.reward_sources), segment=segment_to_msg(t.segment),
         parts=[part_to_msg(p) for p in t.parts],
+        carried=[CarriedPart(stream=stream, message=array("B", raw)) for stream, raw in t.carried.items()],
     )
 
 
@@ -77,6 +78,7 @@ def tick_from_msg(m: Tick) -> TickPlan:
     return TickPlan(
         stamp_ns(m.stamp), stamp_ns(m.deadline), m.episode_id, m.step_id, m.step, m.final, tuple(m.sources), tuple(m.reward_sources),
         segment_from_msg(m.segment), tuple(part_from_msg(p) for p in m.parts), tuple(m.missing),
+        {c.stream: c.message.tobytes() for c in m.carried},
     )
 
 

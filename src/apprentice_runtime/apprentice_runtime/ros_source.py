@@ -27,7 +27,7 @@ from apprentice_core.ros_polled import PolledGroup, header_stamp, set_awake, tak
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
-from apprentice_core.streams import objects_to_privileged
+from apprentice_core.streams import is_image, objects_to_privileged
 from apprentice_interfaces.msg import Action, Applied, EpisodeEvent, ObjectStates, SafetyEvent, Tick
 from apprentice_runtime.ros_convert import action_to_msg, context_from_start, from_floats, tick_from_msg
 from apprentice_runtime.ros_streams import StreamTaps
@@ -136,8 +136,8 @@ class SourceShell:
         if self._taps:
             self._taps.destroy()
         self.spec, self.source = spec, source
-        cameras = [s.name for s in spec.streams if s.name.startswith("camera/")]
-        self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep, cameras, self._ahead, awake=self.driving)
+        cameras = [s.name for s in spec.streams if is_image(s)]
+        self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep, cameras, self._ahead, awake=self.driving, carried=True)
         if source.needs_privileged and self._privileged is None:
             self._privileged = PrivilegedTap(self.node)
         # Last: who is seen to publish actions is asked for them.
@@ -185,6 +185,8 @@ class SourceShell:
             return
         self._newest = message.step_id
         self._job = _Job(tick_from_msg(message), time.time_ns(), time.monotonic())
+        if self._taps:
+            self._taps.take(self._job.plan)
         self._try()
 
     def _on_applied(self, raw: bytes) -> None:

@@ -40,7 +40,7 @@ class RosStepper:
     def __init__(self, node: ApprenticeNode, spec: CellSpec, robot: JointNames, lockstep: bool, rewards: Sequence[str]):
         self._space: ActionSpace = spec.action_space
         self._lockstep, self._has_objects = lockstep, bool(spec.privileged)
-        self._taps = StreamTaps(node, spec.streams, robot, lockstep)
+        self._taps = StreamTaps(node, spec.streams, robot, lockstep, carried=True)
         self._privileged = PrivilegedTap(node)
         self._changed = threading.Condition()
         self._plan: tuple[TickPlan, int] | None = None
@@ -131,6 +131,7 @@ class RosStepper:
         plan = tick_from_msg(message)
         if NAME in plan.sources or (self.current is not None and self.current.plan.episode_id == plan.episode_id):
             self._plan = (plan, time.time_ns())
+            self._taps.take(plan)
             self._try()
 
     def _try(self) -> None:

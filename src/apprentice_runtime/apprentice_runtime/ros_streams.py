@@ -14,11 +14,12 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
-from apprentice_core.assembler import ObservationAssembler
+from apprentice_core.assembler import ObservationAssembler, Part
 from apprentice_core.cell import StreamSpec
 from apprentice_core.ros_polled import PolledGroup, header_stamp, message_class, set_awake, take_raw
 from apprentice_core.ros_qos import sensor_subscriber
-from apprentice_core.streams import JointNames
+from apprentice_core.streams import JointNames, is_image
+from apprentice_runtime.tick import TickPlan
 
 
 def _ignore(_: Any) -> None:
@@ -27,11 +28,11 @@ def _ignore(_: Any) -> None:
 
 class StreamTaps:
     """Taps on the streams of a cell. The arrival of streams in `wake` (few and slow ones: cameras) calls `on_wake` while `awake`
-    (under LeanExecutor; another executor never sees a PolledGroup)."""
+    (under LeanExecutor; another executor never sees a PolledGroup). `carried`: all but images comes with the ticks, through `take`."""
 
     def __init__(
         self, node: Node, streams: Sequence[StreamSpec], robot: JointNames, lockstep: bool, wake: Sequence[str] = (), on_wake: Any = None,
-        awake: bool = True,
+        awake: bool = True, carried: bool = False,
     ):
         self._types = {s.name: message_class(s.type) for s in streams}
         self.assembler = ObservationAssembler(streams, robot, depth=400, decode=self._decode)
@@ -42,6 +43,8 @@ class StreamTaps:
         qos = sensor_subscriber(lockstep, depth=200)
         self._taps: list[tuple[str, Subscription]] = []
         for s in streams:
+            if carried and not is_image(s):
+                continue
             callback = partial(self._arrived, s.name) if s.name in wake else _ignore
             group = self._waking if s.name in wake else polled
             self._taps.append((s.name, node.create_subscription(
@@ -64,6 +67,18 @@ class StreamTaps:
         for name, subscription in self._taps:
             while (taken := take_raw(subscription)) is not None:
                 self.assembler.put_stamped(name, header_stamp(taken[0]), taken[0])
+
+    def carried(self, parts: Sequence[Part]) -> dict[str, bytes]:
+        """The messages that a tick with these parts brings along: all that are here but images, which are large."""
+        kept = ((p.stream, self.assembler.kept(p.stream, p.stamp)) for p in parts if not is_image(self.assembler.streams[p.stream]))
+        return {stream: raw for stream, raw in kept if raw is not None}
+
+    def take(self, plan: TickPlan) -> None:
+        """The parts that a tick has brought along."""
+        for p in plan.parts:
+            raw = plan.carried.get(p.stream)
+            if raw is not None and p.stream in self._types:
+                self.assembler.put_stamped(p.stream, p.stamp, raw)
 
     def lost(self, parts: Mapping[str, int]) -> list[str]:
         """Streams of `parts` (stream to stamp) whose exact message will never come, since a later one is here (realtime: best effort)."""

@@ -16,7 +16,7 @@ EMPTY = np.zeros(0, dtype=np.float32)
 
 @dataclass(frozen=True)
 class TickPlan:
-    """Tick.msg. Stamps are node time in nanoseconds; `missing` has one flag per part."""
+    """Tick.msg. Stamps are node time in nanoseconds; `missing` has one flag per part; `carried`: stream to message, serialised."""
 
     stamp: int
     deadline: int
@@ -29,6 +29,7 @@ class TickPlan:
     segment: Segment
     parts: tuple[Part, ...]
     missing: tuple[bool, ...]
+    carried: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def stale(self) -> tuple[str, ...]:
