@@ -112,12 +112,13 @@ def test_lockstep_is_deterministic_and_ends_cleanly(processes: Any, client: Clie
         applied = client.send(values)
         assert applied.outcome == "applied"
         session.submit(k + 1, "e", "test", space.hash, values)
-        session.run_period(10, lambda _: None)
+        observed: list[Any] = []
+        session.run_period(10, lambda _: None, session.next_delay(), lambda o=observed: o.append(session.measure(tool=False)))
         stamp = stamp_ns(applied.header.stamp)
         state = client.until(
             lambda t=stamp: next((m for m in client.got["joint_states"] if stamp_ns(m.header.stamp) == t), None), "joint states at t_k+1",
         )
-        expected = session.measure(tool=False)
+        [expected] = observed
         np.testing.assert_array_equal(np.array(state.position), expected.position)
         np.testing.assert_array_equal(np.array(state.velocity), expected.velocity)
     stamps = [stamp_ns(m.header.stamp) for m in client.got["joint_states"]]

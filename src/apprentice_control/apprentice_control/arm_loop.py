@@ -119,14 +119,15 @@ class ArmLoop:
         self._seed(state)
         self._set("hold", "engaged")
 
-    def submit(self, command: ArmCommand) -> bool:
-        """Queues an answer; False (and counted) when its step id is not newer than the last one's."""
-        return self._queue(command, "")
+    def submit(self, command: ArmCommand, since: float | None = None) -> bool:
+        """Queues an answer; False (and counted) when its step id is not newer than the last one's. `since`: the loop time from which
+        `action_delay` counts, now by default."""
+        return self._queue(command, "", since)
 
-    def hold(self, step_id: int, reason: str, episode_id: str = "", source: str = "") -> bool:
+    def hold(self, step_id: int, reason: str, episode_id: str = "", source: str = "", since: float | None = None) -> bool:
         """Holds for one step instead of an answer. A step id of 0 stands for no step: hold, and record nothing."""
         space = self._last_space or ActionSpace("", ())
-        return self._queue(ArmCommand(step_id, episode_id, source, space, ()), reason)
+        return self._queue(ArmCommand(step_id, episode_id, source, space, ()), reason, since)
 
     def disturb(self, disturbance: Disturbance | None) -> None:
         """Adds control noise to every answer from now on (spec 001c A17); SafetyError where the arm is none of a simulation."""
@@ -240,12 +241,13 @@ class ArmLoop:
 
     # ---- answers
 
-    def _queue(self, command: ArmCommand, hold: str) -> bool:
+    def _queue(self, command: ArmCommand, hold: str, since: float | None) -> bool:
         if command.step_id <= self._last_step and not (hold and command.step_id == 0):
             self.counters.refused += 1
             return False
         self._last_step = max(self._last_step, command.step_id)
-        self._pending.append(Pending(self.now + self.action_delay, self._clock(), command, hold))
+        begun = self.now if since is None else since
+        self._pending.append(Pending(begun + self.action_delay, self._clock(), command, hold))
         return True
 
     def _apply(self, pending: Pending) -> None:

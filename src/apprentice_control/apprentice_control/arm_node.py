@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,8 @@ class ArmNode(ApprenticeNode):
         self._action_publishers = 0
         self._describe, self._version, self._description = 1, -1, ""
         self._newest: ArmSample | None = None
+        self._samples: list[ArmSample] = []
+        self._observed = 0
         self._shown = (0, "")
         facts = self._arm.facts
         self._every = max(1, round(1.0 / (s["state_rate"] * facts.period)))
@@ -148,7 +150,10 @@ class ArmNode(ApprenticeNode):
     # -- the tick ----------------------------------------------------------------------------------------------------
 
     def _on_tick(self, tick: Tick) -> None:
-        self._obey(self._gate.tick(tick.step_id, tick.episode_id, tick.final))
+        decision = self._gate.tick(tick.step_id, tick.episode_id, tick.final)
+        if decision is None and self._gate.waiting and self._session is not None:
+            self._session.run_ahead(self._every, self._samples.append)
+        self._obey(decision)
 
     def _on_action(self, action: Action) -> None:
         self._obey(self._gate.action(action))
@@ -176,20 +181,27 @@ class ArmNode(ApprenticeNode):
     def _run_period(self, session: ArmSession, order: ArmOrder) -> None:
         start = time.monotonic()
         session.obey(order)
-        # Published at the end: nobody may act before, and awake they would take the processor from the world.
-        samples: list[ArmSample] = []
-        record = session.run_period(self._every, samples.append)
-        self._publish_full(session, samples)
+        # Published when the next observation is acquired: nobody may act before, and awake they would take the processor from the world.
+        late = session.next_delay() if order.values is not None else 0
+        record = session.run_period(self._every, self._samples.append, late, lambda: self._publish_full(session))
+        if late:
+            self._publish_samples(session)
         if order.step_id and record is not None:
-            self._safety.applied(record, session.now_ns())
+            self._safety.applied(record, self._observed)
         self._statistics.add((time.monotonic() - start) / session.cycles, False)
 
-    def _publish_full(self, session: ArmSession, before: Sequence[ArmSample] = ()) -> None:
-        """Everything as it is now, after the samples `before` it; the scene first, since drawing takes longest."""
-        self._state.clock(session.now_ns())
+    def _publish_full(self, session: ArmSession) -> None:
+        """An observation: everything as it is now; the scene first, since drawing takes longest."""
+        self._observed = session.now_ns()
         self._publish_scene(session)
-        for sample in (*before, session.measure(tool=True)):
+        self._publish_samples(session)
+
+    def _publish_samples(self, session: ArmSession) -> None:
+        """The state as it is now, after the samples before it, and what has happened."""
+        self._state.clock(session.now_ns())
+        for sample in (*self._samples, session.measure(tool=True)):
             self._publish_sample(sample)
+        self._samples.clear()
         for event in session.loop.drain_events():
             self._safety.loop_event(LoopEvent(event, session.now_ns()))
 

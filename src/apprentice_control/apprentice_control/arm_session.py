@@ -17,6 +17,7 @@ from apprentice_control.backend import ArmState
 from apprentice_control.disturbance import Disturbance
 from apprentice_control.estop import EstopLatch
 from apprentice_control.loop_messages import ArmFacts, ArmOrder, ArmStatus
+from apprentice_control.observation_delays import ObservationDelays
 from apprentice_control.sim_clock import SimClock
 from apprentice_control.state_sample import ArmSample, SceneSample
 from apprentice_core.cell_factory import effective_limits, policy_action_space
@@ -73,6 +74,10 @@ class ArmSession:
         )
         self.loop.disturb(disturbance)
         self.cycles = round(period / self.backend.period)
+        self._delays = ObservationDelays(cell.timing, self.backend.period, seed)
+        if self.lockstep and self._delays.most >= self.cycles:
+            raise SafetyError("timing: observation_delay and jitter of a control period or more are for cells in one process (SimCell)")
+        self._done = 0
         self._step_ns = round(self.backend.period * 1e9)
         self._clock = SimClock(folder / "clock") if self.lockstep else None
         self.last_request = float("-inf")
@@ -109,7 +114,7 @@ class ArmSession:
     def obey(self, order: ArmOrder) -> None:
         """Hands an answer or a hold to the loop; an answer in a space that is not this arm's becomes a hold and an event."""
         if order.values is None:
-            self.loop.hold(order.step_id, order.reason, order.episode_id)
+            self.loop.hold(order.step_id, order.reason, order.episode_id, since=self._begun)
             return
         fault = self.submit(order.step_id, order.episode_id, order.source, order.space_hash, order.values)
         if fault:
@@ -122,10 +127,15 @@ class ArmSession:
         """Hands an answer to the loop; '' or why it is held instead."""
         space = self.spaces.get(space_hash)
         if space is None:
-            self.loop.hold(step_id, "action_space", episode_id, source)
+            self.loop.hold(step_id, "action_space", episode_id, source, self._begun)
             return "action_space"
-        self.loop.submit(ArmCommand(step_id, episode_id, source, space, values))
+        self.loop.submit(ArmCommand(step_id, episode_id, source, space, values), self._begun)
         return ""
+
+    @property
+    def _begun(self) -> float | None:
+        """Loop time of the tick whose period is under way in lockstep; in realtime an answer counts from when it comes."""
+        return self.loop.now - self._done * self.backend.period if self.lockstep else None
 
     def request_estop(self, reason: str, requested_by: str) -> None:
         self.last_request = time.monotonic()
@@ -169,14 +179,35 @@ class ArmSession:
         if self._clock is not None:
             self._clock.advance(self._step_ns)
 
-    def run_period(self, every: int, on_sample: Callable[[ArmSample], None]) -> AppliedRecord | None:
-        """One control period in lockstep; `on_sample` gets the state every `every` cycles, but not at the end."""
-        for i in range(1, self.cycles):
-            self.cycle()
-            if i % every == 0:
-                on_sample(self.measure(tool=True))
-        self.cycle()
+    def next_delay(self) -> int:
+        """Cycles before the end of the coming period at which the observation that follows is acquired, drawn where it varies."""
+        return self._delays.draw()
+
+    def run_ahead(self, every: int, on_sample: Callable[[ArmSample], None]) -> None:
+        """In lockstep, a tick was given out: what of its period no answer can change, since answers take effect `action_delay` later."""
+        free = min(round(self.loop.action_delay / self.backend.period), self.cycles - self._delays.most) - 1
+        while self._done < free:
+            self._next_cycle(every, on_sample)
+
+    def run_period(
+        self, every: int, on_sample: Callable[[ArmSample], None], late: int = 0, on_observed: Callable[[], None] = lambda: None
+    ) -> AppliedRecord | None:
+        """One control period in lockstep, or what is left of it. `on_sample` gets the state every `every` cycles but for the last;
+        instead, `late` cycles before the end, `on_observed` is called: that moment is what the next tick will show."""
+        while self._done < self.cycles:
+            self._next_cycle(every, on_sample, late, on_observed)
+        self._done = 0
         return self.loop.applied()
+
+    def _next_cycle(
+        self, every: int, on_sample: Callable[[ArmSample], None], late: int = 0, on_observed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.cycle()
+        self._done += 1
+        if self._done == self.cycles - late:
+            on_observed()
+        elif self._done % every == 0 and self._done < self.cycles:
+            on_sample(self.measure(tool=True))
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -145,7 +145,8 @@ class EpisodeNode(ApprenticeNode):
         self._spec = spec
         cameras = [s.name for s in spec.streams if is_image(s)]
         self._taps = StreamTaps(self, spec.streams, robot, self._lockstep, cameras, self._pump)
-        self._gate = ObservationGate(self._taps.assembler, spec.streams)
+        delay = spec.timing.observation_delay + spec.timing.jitter if self._lockstep else 0.0
+        self._gate = ObservationGate(self._taps.assembler, spec.streams, round(delay * 1e9))
 
     def _on_action(self, message: Action, info: dict[str, Any]) -> None:
         if self._machine.run:

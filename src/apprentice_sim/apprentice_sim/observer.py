@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from apprentice_control.arm_loop import ArmLoop
+from apprentice_control.observation_delays import ObservationDelays
 from apprentice_core.config import CameraConfig, Timing
 from apprentice_core.spaces import Observation
 from apprentice_core.streams import CONNECTED
@@ -22,9 +23,10 @@ from apprentice_sim.world import WorldState
 
 @dataclass(frozen=True)
 class Capture:
-    """An observation and when it was acquired, s; `lost`: objects whose tracked pose is too old to act on."""
+    """An observation and the privileged state beside it, acquired at `stamp`, s; `lost`: objects whose tracked pose is too old to act on."""
 
     observation: Observation
+    privileged: Observation
     stamp: float
     lost: tuple[str, ...] = ()
 
@@ -38,7 +40,7 @@ class Observer:
         self.renderer = Renderer(backend.world, cameras)
         # Node time: simulated, starting at wall time. The backend counts from zero, where floats are fine enough for its filters.
         self._epoch = time.time()
-        self._rng = np.random.default_rng([seed, 7])
+        self._delays = ObservationDelays(timing, backend.period, seed)
         self._history: deque[Capture] = deque(maxlen=2 + int((timing.observation_delay + timing.jitter) / timing.control_period))
         self._whole = 0
 
@@ -63,7 +65,12 @@ class Observer:
         for name in self.renderer.cameras:
             observation[f"camera/{name}"] = self.renderer.render(name)
         poses, lost = ({}, ()) if self.tracked is None else self.tracked.look(self.backend.stamp)
-        return Capture(observation | poses, self._epoch + self.backend.stamp, lost)
+        return Capture(observation | poses, self.privileged(), self._epoch + self.backend.stamp, lost)
+
+    def privileged(self) -> Observation:
+        """object/<name>/pose [7] and /twist [6], float32, at this moment."""
+        parts = ((n, zip(("pose", "twist"), arrays, strict=True)) for n, arrays in self.backend.world.objects().items())
+        return {f"object/{n}/{kind}": array.astype(np.float32) for n, pair in parts for kind, array in pair}
 
     def draw(self, state: WorldState) -> Observation:
         """camera/<name> -> image of a saved state; the present state is kept."""
@@ -86,9 +93,7 @@ class Observer:
 
     def next_capture(self, steps: int) -> int:
         """After how many of a period's physics steps to capture; draws the delay of that observation."""
-        delay = self.timing.observation_delay + (self._rng.uniform(0.0, self.timing.jitter) if self.timing.jitter else 0.0)
-        late = round(delay / self.backend.period)
-        self._whole, part = divmod(late, steps)
+        self._whole, part = divmod(self._delays.draw(), steps)
         return steps - part
 
     def take(self) -> None:

@@ -41,7 +41,7 @@ from apprentice_core.reward import RewardBatch, RewardSource, reward_values
 from apprentice_core.scheduler import SingleTask, start_pose_of
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest
 from apprentice_core.tasks import ScriptedReward, make_task
-from apprentice_sim.observer import Observer
+from apprentice_sim.observer import Capture, Observer
 from apprentice_sim.placing import ToolPlacing
 from apprentice_sim.pybullet_backend import PyBulletBackend
 from apprentice_sim.scenes import make_scene
@@ -129,8 +129,7 @@ class SimCell:
 
     def privileged(self) -> Arrays:
         """object/<name>/pose [7] and /twist [6], float32, at this moment."""
-        parts = ((n, zip(("pose", "twist"), arrays, strict=True)) for n, arrays in self.world.objects().items())
-        return {f"object/{n}/{kind}": array.astype(np.float32) for n, pair in parts for kind, array in pair}
+        return self.observer.privileged()
 
     def save_state(self) -> WorldState:
         return self.world.save_state()
@@ -229,7 +228,8 @@ class SimCell:
 
     def _begin(self, length: int) -> None:
         self.observer.restart()
-        self._first, self._first_observation = self.privileged(), self.observe()
+        now = self.observer.current
+        self._first, self._first_observation = now.privileged, now.observation
         self._steps, self._length = 0, length
 
     # -- stepping ----------------------------------------------------------------------------------------------------
@@ -255,10 +255,11 @@ class SimCell:
 
     def step(self, action: np.ndarray) -> StepResult:
         """One control period; `action` is normalised, in the spec's space. Truncates on a safety abort and at the horizon."""
-        before, observed = self.observe(), self.privileged()
+        seen = self.observer.current
+        before, observed = seen.observation, seen.privileged
         values, fault = self.spec.action_space.clean(action)
         applied = self._advance(values, self.spec.action_space, "step", "")
-        privileged = self.privileged()
+        privileged = self.observer.current.privileged
         rewards = self._rewards(before, applied.executed, observed, privileged)
         self._steps += 1
         aborted = applied.outcome in ABORTS or bool(self.observer.current.lost)
@@ -325,7 +326,7 @@ class SimCell:
             source.reset(context)
         if sink is not None:
             sink.start(context, self.spec)
-        outcome, success, observed = EpisodeOutcome(False, True, "horizon"), False, self.privileged()
+        outcome, success = EpisodeOutcome(False, True, "horizon"), False
         try:
             for step in range(context.horizon):
                 capture = self.observer.current
@@ -333,13 +334,12 @@ class SimCell:
                     outcome = EpisodeOutcome(False, True, STALE)
                     break
                 self.goal = segment.goal
-                record = self._one_step(step, capture.observation, capture.stamp, segment, context, sources, observed, end_on_success)
+                record = self._one_step(step, capture, segment, context, sources, end_on_success)
                 if record is None:
                     outcome = EpisodeOutcome(False, True, "source_done")
                     break
                 if sink is not None:
                     sink.step(capture.observation, record, capture.stamp)
-                observed = dict(record.next_privileged)
                 # What stands at the end counts, as on the nodes: to have passed through a successful state is none.
                 success = any(r.success for r in record.rewards.values())
                 if record.discount == 0.0:
@@ -363,10 +363,10 @@ class SimCell:
         return EpisodeRef(context.episode_id, path, self._steps, success, outcome.terminated, outcome.truncated, outcome.reason)
 
     def _one_step(
-        self, step: int, observation: Observation, stamp: float, segment: Segment, context: EpisodeContext,
-        sources: tuple[ActionSource, ...], observed: Arrays, end_on_success: bool,
+        self, step: int, seen: Capture, segment: Segment, context: EpisodeContext, sources: tuple[ActionSource, ...], end_on_success: bool,
     ) -> StepRecord | None:
         """Asks, acts, rewards. None: a source has asked to end."""
+        observation, observed = seen.observation, seen.privileged
         first = sources[0]
         space: ActionSpace = getattr(first, "action_space", self.spec.action_space)
         received = time.time_ns()
@@ -379,12 +379,12 @@ class SimCell:
         assert mixed is not None
         zero = np.zeros(space.size, dtype=np.float32)
         applied = self._advance(mixed.values, space, first.name, context.episode_id)
-        privileged = self.privileged()
+        privileged = self.observer.current.privileged
         rewards = self._rewards(observation, applied.executed, observed, privileged)
         self._steps += 1
         ends = any(r.terminal or (end_on_success and r.success) for r in rewards.values())
         return StepRecord(
-            step_id=self._step_id, step=step, stamp=stamp, segment=segment, actor=first.name,
+            step_id=self._step_id, step=step, stamp=seen.stamp, segment=segment, actor=first.name,
             actions={
                 "source": mixed.base, "base": mixed.base if len(sources) > 1 else zero, "residual": mixed.residual, "noise": mixed.noise,
                 "mixed": mixed.values, "executed": applied.executed,
