@@ -150,10 +150,7 @@ class ArmNode(ApprenticeNode):
     # -- the tick ----------------------------------------------------------------------------------------------------
 
     def _on_tick(self, tick: Tick) -> None:
-        decision = self._gate.tick(tick.step_id, tick.episode_id, tick.final)
-        if decision is None and self._gate.waiting and self._session is not None:
-            self._session.run_ahead(self._every, self._samples.append)
-        self._obey(decision)
+        self._obey(self._gate.tick(tick.step_id, tick.episode_id, tick.final))
 
     def _on_action(self, action: Action) -> None:
         self._obey(self._gate.action(action))
@@ -188,6 +185,8 @@ class ArmNode(ApprenticeNode):
             self._publish_samples(session)
         if order.step_id and record is not None:
             self._safety.applied(record, self._observed)
+        if order.values is not None:
+            session.run_ahead(self._every, self._samples.append)
         self._statistics.add((time.monotonic() - start) / session.cycles, False)
 
     def _publish_full(self, session: ArmSession) -> None:

@@ -184,7 +184,7 @@ class ArmSession:
         return self._delays.draw()
 
     def run_ahead(self, every: int, on_sample: Callable[[ArmSample], None]) -> None:
-        """In lockstep, a tick was given out: what of its period no answer can change, since answers take effect `action_delay` later."""
+        """In lockstep: what of the next period no order can change, since orders take effect `action_delay` after the tick."""
         free = min(round(self.loop.action_delay / self.backend.period), self.cycles - self._delays.most) - 1
         while self._done < free:
             self._next_cycle(every, on_sample)

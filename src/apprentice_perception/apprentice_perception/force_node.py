@@ -14,6 +14,7 @@ from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import load_cell, load_robot
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import header_frame, header_stamp, last_doubles
 from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_subscriber
 from apprentice_core.ros_template import MessageTemplate, wrench_template
 from apprentice_core.ros_time import to_time
@@ -67,26 +68,26 @@ class ForceNode(ApprenticeNode):
         qos = sensor_subscriber(self._lockstep, depth=10)
         self._publisher = self.create_publisher(WrenchStamped, "wrench", sensor_publisher(s["rate"]))
         self._events = self.create_publisher(SafetyEvent, "safety/event", SPINE)
-        self.create_subscription(WrenchStamped, "wrench_raw", self._on_wrench, qos)
+        # Serialised, since a hundred of these a second would spend most of their time becoming objects.
+        self.create_subscription(WrenchStamped, "wrench_raw", self._on_wrench, qos, raw=True)
         if mass > 0:
-            self.create_subscription(PoseStamped, "tool/pose", self._on_pose, qos)
+            self.create_subscription(PoseStamped, "tool/pose", self._on_pose, qos, raw=True)
         self.create_subscription(Header, "tared", self._on_tared, SPINE)
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self.create_service(Trigger, "force/tare", self._on_tare)
         self.steady_timer(1.0, self._report)
 
-    def _on_wrench(self, m: WrenchStamped) -> None:
-        f, t = m.wrench.force, m.wrench.torque
+    def _on_wrench(self, raw: bytes) -> None:
         self._health.add(time.monotonic())
-        self._newest = stamp_ns(m.header.stamp)
-        if m.header.frame_id != self._frame:
-            self._frame = m.header.frame_id
-            self._template = wrench_template(self._frame)
-        self._publish(self._pipeline.offer_wrench(self._newest, np.array([f.x, f.y, f.z, t.x, t.y, t.z])))
+        self._newest = header_stamp(raw)
+        frame = header_frame(raw)
+        if frame != self._frame:
+            self._frame = frame
+            self._template = wrench_template(frame)
+        self._publish(self._pipeline.offer_wrench(self._newest, last_doubles(raw, 6)))
 
-    def _on_pose(self, m: PoseStamped) -> None:
-        q = m.pose.orientation
-        self._publish(self._pipeline.offer_pose(stamp_ns(m.header.stamp), np.array([q.x, q.y, q.z, q.w])))
+    def _on_pose(self, raw: bytes) -> None:
+        self._publish(self._pipeline.offer_pose(header_stamp(raw), last_doubles(raw, 4)))
 
     def _publish(self, samples: list[Sample]) -> None:
         for sample in samples:

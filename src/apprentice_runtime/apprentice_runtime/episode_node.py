@@ -95,9 +95,14 @@ class EpisodeNode(ApprenticeNode):
         self._readiness = Readiness(self, rewards, s["reset_source"])
         self._publish_spine()
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
-        self.create_subscription(Action, "action", self._on_action, SPINE)
-        # Polled: a wish is there by the time its command was applied, and every entity that can wake an executor costs each wait.
+        # Polled: a wish is there by the time its command was applied, and every entity that can wake an executor costs each wait. So is the
+        # command itself, in lockstep; in realtime it is to be there before the next tick is due.
         group = PolledGroup()
+        self._commands = (
+            self.create_subscription(Action, "action", lambda _: None, SPINE, raw=True, callback_group=group) if self._lockstep else None
+        )
+        if self._commands is None:
+            self.create_subscription(Action, "action", self._on_action, SPINE)
         self._wishes = [
             self.create_subscription(Action, f"action/{name}", lambda _: None, SPINE, raw=True, callback_group=group)
             for name in dict.fromkeys((*s["sources"], s["reset_source"]))
@@ -154,6 +159,8 @@ class EpisodeNode(ApprenticeNode):
             self._machine.advance()
 
     def _take_wishes(self) -> None:
+        while self._commands is not None and (taken := take_raw(self._commands)) is not None:
+            self._on_action(deserialize_message(taken[0], Action), taken[1])
         for subscription in self._wishes:
             while (taken := take_raw(subscription)) is not None:
                 if self._machine.run:

@@ -20,7 +20,7 @@ PARAMETERS = (
     Param("data", "", "data folder; empty: $APPRENTICE_DATA, or bags/ in the current folder"),
     Param("include", [""], "further topics (absolute, shell globs) besides those of the cell's namespace, /tf and /tf_static"),
     Param("exclude", ["*/image_raw", "*/parameter_events"], "topics (absolute, shell globs) that are not recorded"),
-    Param("poll_period", 0.01, "waiting messages are taken so often, s", bounds=(0.001, 0.2)),
+    Param("poll_period", 0.02, "waiting messages are taken so often, s", bounds=(0.001, 0.2)),
     Param("min_free_mib", 500, "MiB free on the disk below which no episode is begun", bounds=(1, 10_000_000)),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
 )

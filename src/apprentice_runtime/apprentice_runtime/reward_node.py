@@ -7,6 +7,7 @@ from collections import deque
 
 import numpy as np
 from rclpy.publisher import Publisher
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
@@ -14,6 +15,7 @@ from apprentice_core.config import load_cell
 from apprentice_core.errors import BundleError, ConfigError
 from apprentice_core.reward import RewardResult, RewardSource
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import PolledGroup, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import Observation
@@ -57,7 +59,8 @@ class RewardNode(ApprenticeNode):
         self._retry.cancel()
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, SPINE)
-        self.create_subscription(Applied, "applied", self._on_applied, SPINE)
+        # Polled: what was carried out is needed by the tick after it.
+        self._applied = self.create_subscription(Applied, "applied", lambda _: None, SPINE, raw=True, callback_group=PolledGroup())
         self.steady_timer(1.0, self._report)
 
     def _on_spec(self, message: String) -> None:
@@ -80,17 +83,15 @@ class RewardNode(ApprenticeNode):
         # Last: who is seen to publish rewards is asked for them.
         self._publisher = self._publisher or self.create_publisher(Reward, f"reward/{self.settings['source']}", SPINE)
 
-    def _on_applied(self, message: Applied) -> None:
-        if self._tracker:
-            self._tracker.executed(message.step_id, from_floats(message.executed))
-            self._try()
-
     def _on_tick(self, message: Tick) -> None:
         # In order, each: the next tick may be here before all parts of the last one, and a reward needs both of its observations.
         self._jobs.append((tick_from_msg(message), time.monotonic()))
         self._try()
 
     def _try(self) -> None:
+        while self._tracker is not None and (taken := take_raw(self._applied)) is not None:
+            applied = deserialize_message(taken[0], Applied)
+            self._tracker.executed(applied.step_id, from_floats(applied.executed))
         while self._jobs and self._taps is not None and self._tracker is not None:
             plan, since = self._jobs[0]
             parts = {p.stream: p.stamp for p in plan.parts if p.stamp and p.stream in self._taps.assembler.streams}

@@ -100,7 +100,7 @@ class SourceShell:
         # Ticks wake the source while it drives alone: a cell has several that do not.
         self._spine = PolledGroup()
         self._ticks = node.create_subscription(Tick, "tick", self._on_tick, SPINE, callback_group=self._spine)
-        node.create_subscription(Applied, "applied", self._on_applied, SPINE, raw=True, callback_group=self._spine)
+        self._applied = node.create_subscription(Applied, "applied", lambda _: None, SPINE, raw=True, callback_group=PolledGroup())
         node.stand_back(lockstep)
 
     @property
@@ -181,6 +181,8 @@ class SourceShell:
             self._try()
 
     def _on_tick(self, message: Tick) -> None:
+        while (taken := take_raw(self._applied)) is not None:
+            self._see_applied(taken[0])
         if message.final or self.name not in message.sources:
             return
         self._newest = message.step_id
@@ -189,7 +191,7 @@ class SourceShell:
             self._taps.take(self._job.plan)
         self._try()
 
-    def _on_applied(self, raw: bytes) -> None:
+    def _see_applied(self, raw: bytes) -> None:
         # Decoded only where it matters: when this source has just acted and somebody else may have driven.
         if self.source is None or self.context is None or not self._last[1]:
             return

@@ -23,7 +23,7 @@ from apprentice_sim.world import WorldState
 
 @dataclass(frozen=True)
 class Capture:
-    """An observation and the privileged state beside it, acquired at `stamp`, s; `lost`: objects whose tracked pose is too old to act on."""
+    """An observation and the privileged state beside it, acquired at `stamp`, s; `lost`: objects whose tracked pose is too old."""
 
     observation: Observation
     privileged: Observation

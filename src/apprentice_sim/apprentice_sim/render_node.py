@@ -23,7 +23,7 @@ from apprentice_sim.world import World
 
 PARAMETERS = (
     Param("cell", "sawyer_lift", "cell config that describes the cameras"),
-    Param("cameras", [""], "names of the cameras that this node draws; one a process is fastest"),
+    Param("cameras", [""], "names of the cameras that this node draws, one after the other"),
     Param("pace", "lockstep", "lockstep draws every snapshot, realtime the newest", choices=("lockstep", "realtime")),
     Param("rate", 20.0, "images per second at pace realtime, Hz", bounds=(0.1, 240.0)),
     Param("image_raw", False, "also publish camera/<name>/image_raw, for people"),
