@@ -58,6 +58,8 @@ PARAMETERS = (
 class ArmNode(ApprenticeNode):
     """A shell over ArmSession: in lockstep its own, in realtime that of the loop's process, through ArmLink."""
 
+    interrupts = True
+
     def __init__(self) -> None:
         super().__init__("arm_node", PARAMETERS)
         s = self.settings

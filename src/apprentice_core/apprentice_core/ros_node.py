@@ -64,6 +64,9 @@ def _descriptor(p: Param) -> ParameterDescriptor:
 class ApprenticeNode(Node):
     """A node with declared parameters only: an unknown name, a wrong type or a value out of range is refused at start by name."""
 
+    interrupts = False
+    """whether waking up may interrupt who runs at pace lockstep: the arm's node alone, since what it computes is what takes long"""
+
     def __init__(self, name: str, parameters: Sequence[Param] = (), namespace: str | None = None):
         super().__init__(name, namespace=namespace)
         self.settings: dict[str, Any] = {}
@@ -86,6 +89,8 @@ class ApprenticeNode(Node):
         self.steady_timer(LOOK_AT_MATCHES, self._tell_matched)
         self.exit_code = 0
         self._stop = threading.Event()
+        if self.settings.get("pace") == "lockstep" and not self.interrupts:
+            self.stand_back()
 
     def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
         """A timer of the steady clock, seconds: liveness and deadlines never follow sim time."""
@@ -115,7 +120,7 @@ class ApprenticeNode(Node):
 
     def stand_back(self, on: bool = True) -> None:
         """Whether waking this process may interrupt one that runs (Linux: batch scheduling, which any user may ask for). It has its whole
-        share of the processor either way: for nodes whose messages nobody waits for at the moment. For all its threads."""
+        share of the processor either way. For all its threads."""
         if not hasattr(os, "SCHED_BATCH"):
             return
         policy = os.SCHED_BATCH if on else os.SCHED_OTHER

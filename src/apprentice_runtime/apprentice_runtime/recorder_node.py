@@ -41,7 +41,6 @@ class RecorderNode(ApprenticeNode):
         include = [p for p in s["include"] if p] + [inside, "/tf", "/tf_static"]
         self._taps = RecorderTaps(self, include, [p for p in s["exclude"] if p], self._recorder.add_topic)
         self._lockstep, self._arm_time = s["pace"] == "lockstep", 0
-        self.stand_back(self._lockstep)
         self._committed = self._lost = self._failed = 0
         self._publisher = self.create_publisher(EpisodeCommitted, "episode/committed", SPINE)
         self._taps.discover()

@@ -45,8 +45,6 @@ class RewardNode(ApprenticeNode):
         super().__init__("reward_node", PARAMETERS)
         s = self.settings
         self._lockstep = s["pace"] == "lockstep"
-        # A reward is needed by the next tick only, the source's action, asked for at the same moment, at once.
-        self.stand_back(self._lockstep)
         self._source: RewardSource = make_reward_source(s, load_cell(s["cell"]).robot)
         self._tracker: RewardTracker | None = None
         self._taps: StreamTaps | None = None

@@ -101,7 +101,6 @@ class SourceShell:
         self._spine = PolledGroup()
         self._ticks = node.create_subscription(Tick, "tick", self._on_tick, SPINE, callback_group=self._spine)
         self._applied = node.create_subscription(Applied, "applied", lambda _: None, SPINE, raw=True, callback_group=PolledGroup())
-        node.stand_back(lockstep)
 
     @property
     def driving(self) -> bool:
@@ -162,8 +161,6 @@ class SourceShell:
         if self._taps:
             self._taps.stay_awake(awake)
         set_awake(self.node, self._spine, awake)
-        if self.lockstep:
-            self.node.stand_back(not awake)
 
     def _catch_up(self) -> None:
         """Of the ticks that came while others drove only the newest may be this episode's first, which has overtaken its start."""
