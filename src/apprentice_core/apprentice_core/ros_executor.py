@@ -22,6 +22,8 @@ RECOUNT = 0.02
 """entities are counted so often, s (ours)"""
 COROUTINES = 0.25
 """while a coroutine waits, the stock code is given a turn so often, s (ours); who ends the waiting calls `wake`, and need not wait"""
+PASSES = 5
+"""of the stock code at a turn, as long as each makes new tasks (ours)"""
 BURST = 20
 """messages of one subscription taken at a wake before the others have their turn (ours)"""
 
@@ -90,8 +92,16 @@ class LeanExecutor(SingleThreadedExecutor):
                 subscription.callback(*taken)
 
     def _do_others(self, now: float) -> None:
-        # One whole pass of the stock generator: left half-way, it would meet indices that the next wait has changed.
         self._others_at = now
+        for _ in range(PASSES):
+            before = {id(task) for task, *_ in self._tasks}
+            self._pass()
+            # What has come of it (an action's result is sent by a task that the end of its coroutine makes) need not wait for the next turn.
+            if all(id(task) in before for task, *_ in self._tasks):
+                return
+
+    def _pass(self) -> None:
+        # One whole pass of the stock generator: left half-way, it would meet indices that the next wait has changed.
         try:
             for handler, _, _ in self._wait_for_ready_callbacks(timeout_sec=0):
                 handler()
