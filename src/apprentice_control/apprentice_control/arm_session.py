@@ -207,7 +207,7 @@ class ArmSession:
         if self._done == self.cycles - late:
             on_observed()
         elif self._done % every == 0 and self._done < self.cycles:
-            on_sample(self.measure(tool=True))
+            on_sample(self.measure_between())
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -216,6 +216,11 @@ class ArmSession:
         s = self.backend.read()
         pose, twist = self.loop.kinematics.tool(s.position, s.velocity) if tool else (None, None)
         return self._sample(self.now_ns(), s, pose, twist)
+
+    def measure_between(self) -> ArmSample:
+        """As `measure`, without the twist: between two observations it is nobody's, and a Jacobian dear."""
+        s = self.backend.read()
+        return self._sample(self.now_ns(), s, self.loop.kinematics.tool_pose(s.position), None)
 
     def seen(self, stamp: int) -> ArmSample:
         """The state as the last cycle, begun at `stamp`, has read it, without the tool; read afresh where it did not (stopped)."""

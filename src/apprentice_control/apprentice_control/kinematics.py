@@ -166,8 +166,12 @@ class Kinematics:
 
     def tool(self, q: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tool pose [7] (xyz, quaternion xyzw) and twist [6] for joint positions and velocities [n]."""
+        return self.tool_pose(q), self.jacobian(q) @ velocity
+
+    def tool_pose(self, q: np.ndarray) -> np.ndarray:
+        """Tool pose [7] (xyz, quaternion xyzw) for joint positions [n]."""
         pose = self.forward(q)
-        return np.concatenate([pose.position, pose.quaternion]), self.jacobian(q) @ velocity
+        return np.concatenate([pose.position, pose.quaternion])
 
     def gravity(self, q: np.ndarray) -> np.ndarray:
         """Joint torques [n] that hold the arm against gravity (the base's z up), N m. The array is reused by the next call."""

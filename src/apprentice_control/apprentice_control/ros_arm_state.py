@@ -61,11 +61,12 @@ class StatePublisher:
             self._clock_out.publish(self._clock)
 
     def sample(self, s: ArmSample) -> None:
-        """Joints and wrench; gripper, pose and twist where the sample has a pose."""
-        if s.pose is not None and s.twist is not None:
+        """Joints and wrench; gripper and pose where the sample has a pose, and the twist where it has one."""
+        if s.pose is not None:
             self._pose_out.publish(self._pose.fill(s.stamp, s.pose))
-            self._twist_out.publish(self._twist.fill(s.stamp, s.twist))
             self._gripper_out.publish(self._gripper.fill(s.stamp, s.gripper_position, s.gripper_velocity, s.gripper_effort))
+        if s.twist is not None:
+            self._twist_out.publish(self._twist.fill(s.stamp, s.twist))
         self._joints_out.publish(self._joints.fill(s.stamp, s.position, s.velocity, s.effort))
         self._wrench_out.publish(self._wrench.fill(s.stamp, s.wrench))
 

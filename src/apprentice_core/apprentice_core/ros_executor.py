@@ -96,7 +96,7 @@ class LeanExecutor(SingleThreadedExecutor):
         for _ in range(PASSES):
             before = {id(task) for task, *_ in self._tasks}
             self._pass()
-            # What has come of it (an action's result is sent by a task that the end of its coroutine makes) need not wait for the next turn.
+            # What comes of it (an action's result is sent by a task that the end of its coroutine makes) need not wait for the next turn.
             if all(id(task) in before for task, *_ in self._tasks):
                 return
 

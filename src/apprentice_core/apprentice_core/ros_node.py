@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -153,6 +154,9 @@ def run_node(factory: Callable[[], ApprenticeNode], args: Sequence[str] | None =
     try:
         node = factory()
         executor.add_node(node)
+        # What was made until here stays: no collection of garbage needs to look through it again.
+        gc.collect()
+        gc.freeze()
         while not stop.is_set() and not node.stopping:
             executor.turn(0.1)
         code = node.exit_code
