@@ -70,6 +70,11 @@ class Mux:
             self.control = Control()
         return ""
 
+    @property
+    def ahead(self) -> bool:
+        """An answer is here whose tick is not."""
+        return any(a.step_id > self._step for a in self._answers.values())
+
     def poll(self, now: float) -> Answer | None:
         return None if self._done else self.command(now)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
+from apprentice_core.ros_polled import PolledGroup, take_raw
 from apprentice_core.ros_qos import COMMAND, LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_interfaces.msg import Action, SafetyEvent, Tick
@@ -26,6 +28,8 @@ PARAMETERS = (
     Param("residual_timeout", 1.0, "a residual that is silent for so long after the base's answer counts as zero, s", bounds=(0.001, 10.0)),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
 )
+RETRY = 0.001
+"""a tick that an answer has overtaken is looked for so often, s (ours)"""
 
 
 class MuxNode(ApprenticeNode):
@@ -41,23 +45,33 @@ class MuxNode(ApprenticeNode):
         self._publisher = self.create_publisher(Action, "action", COMMAND)
         self._state = self.create_publisher(String, "control/state", LATCHED)
         self._events = self.create_publisher(SafetyEvent, "safety/event", SPINE)
-        self.create_subscription(Tick, "tick", self._on_tick, SPINE)
+        # Polled: a tick is looked at when it is answered, for until then it asks for nothing here.
+        self._ticks = self.create_subscription(Tick, "tick", lambda _: None, SPINE, raw=True, callback_group=PolledGroup())
         for name in s["sources"]:
             self.create_subscription(Action, f"action/{name}", self._on_answer, SPINE)
         self.create_service(TakeControl, "take_control", self._on_take)
         self.steady_timer(max(0.005, limit / 4), self._poll)
+        self._retry = self.steady_timer(RETRY, self._poll)
+        self._retry.cancel()
         self.steady_timer(1.0, self._report)
         self._tell()
 
-    def _on_tick(self, tick: Tick) -> None:
-        self._stamp = tick.stamp.sec * 1_000_000_000 + tick.stamp.nanosec
-        self._mux.tick(tick.step_id, tick.episode_id, tuple(tick.sources), tick.final)
-        self._poll()
+    def _take_ticks(self) -> None:
+        while (taken := take_raw(self._ticks)) is not None:
+            tick = deserialize_message(taken[0], Tick)
+            self._stamp = tick.stamp.sec * 1_000_000_000 + tick.stamp.nanosec
+            self._mux.tick(tick.step_id, tick.episode_id, tuple(tick.sources), tick.final)
 
     def _on_answer(self, message: Action) -> None:
+        self._take_ticks()
         self._send(self._mux.answer(action_from_msg(message), time.monotonic()))
+        if self._mux.ahead and self._retry.is_canceled():
+            self._retry.reset()
 
     def _poll(self) -> None:
+        self._take_ticks()
+        if not self._mux.ahead:
+            self._retry.cancel()
         self._send(self._mux.poll(time.monotonic()))
 
     def _send(self, command: Answer | None) -> None:

@@ -38,6 +38,8 @@ PARAMETERS = (
     Param("inserted_by", "distance", "dense: what turns the sign of its force term", choices=("distance", "connection")),
     Param("pace", "lockstep", "pace of the cell", choices=("lockstep", "realtime")),
 )
+YIELD = 0.003
+"""lockstep: the action that the same tick asks for goes first, since the world waits for it; rewards have until the next tick, s (ours)"""
 
 
 class RewardNode(ApprenticeNode):
@@ -55,6 +57,8 @@ class RewardNode(ApprenticeNode):
         self._publisher: Publisher | None = None
         self._retry = self.steady_timer(RETRY, self._try)
         self._retry.cancel()
+        self._later = self.steady_timer(YIELD, self._look)
+        self._later.cancel()
         self.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self.create_subscription(Tick, "tick", self._on_tick, SPINE)
         # Polled: what was carried out is needed by the tick after it.
@@ -84,6 +88,13 @@ class RewardNode(ApprenticeNode):
     def _on_tick(self, message: Tick) -> None:
         # In order, each: the next tick may be here before all parts of the last one, and a reward needs both of its observations.
         self._jobs.append((tick_from_msg(message), time.monotonic()))
+        if self._lockstep:
+            self._later.reset()
+        else:
+            self._try()
+
+    def _look(self) -> None:
+        self._later.cancel()
         self._try()
 
     def _try(self) -> None:
