@@ -24,6 +24,7 @@ from apprentice_control.ros_arm_frames import FramePublisher
 from apprentice_control.ros_arm_state import StatePublisher
 from apprentice_control.ros_safety import SafetyPublisher
 from apprentice_control.state_sample import ArmSample, SceneSample
+from apprentice_core.cdr import tick_head
 from apprentice_core.cell_factory import choose_cameras, effective_limits, make_cell_spec
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_to_json
 from apprentice_core.config import load_cell, load_robot, load_task
@@ -116,7 +117,7 @@ class ArmNode(ApprenticeNode):
     def _subscribe(self) -> None:
         matched = SubscriptionEventCallbacks(matched=self._action_matched)
         self.create_subscription(Action, "action", self._on_action, COMMAND, event_callbacks=matched)
-        self.create_subscription(Tick, "tick", self._on_tick, SPINE)
+        self.create_subscription(Tick, "tick", self._on_tick, SPINE, raw=True)
         self.create_subscription(TickMissing, "tick_missing", self._on_missing, SPINE)
         self.create_subscription(EstopRequest, "estop/request", self._on_estop, SPINE)
         self.create_service(Trigger, "reset_estop", self._on_reset_estop)
@@ -151,8 +152,11 @@ class ArmNode(ApprenticeNode):
 
     # -- the tick ----------------------------------------------------------------------------------------------------
 
-    def _on_tick(self, tick: Tick) -> None:
+    def _on_tick(self, raw: bytes) -> None:
+        tick = tick_head(raw)
         self._obey(self._gate.tick(tick.step_id, tick.episode_id, tick.final))
+        if tick.final and self._session is not None:
+            self._publish_samples(self._session)
 
     def _on_action(self, action: Action) -> None:
         self._obey(self._gate.action(action))
@@ -181,10 +185,9 @@ class ArmNode(ApprenticeNode):
         start = time.monotonic()
         session.obey(order)
         # Published when the next observation is acquired: nobody may act before, and awake they would take the processor from the world.
+        # What is measured after that comes with the observation that follows, or when there is none.
         late = session.next_delay() if order.values is not None else 0
         record = session.run_period(self._every, self._samples.append, late, lambda: self._publish_full(session))
-        if late:
-            self._publish_samples(session)
         if order.step_id and record is not None:
             self._safety.applied(record, self._observed)
         if order.values is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from apprentice_core.cell import StreamSpec
 from apprentice_core.spaces import Observation
-from apprentice_core.streams import JointNames, extractor, stamp_ns
+from apprentice_core.streams import JointNames, extractor, raw_extractor, stamp_ns
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,15 @@ class Part:
 class ObservationAssembler:
     """Keeps the last `depth` messages of each stream; decodes only what a tick asks for.
 
-    Who takes serialised messages gives `decode(stream, raw) -> message` and uses `put_stamped`.
+    Who takes serialised messages gives `decode(stream, raw) -> message` and uses `put_stamped`; small messages are then not decoded at all.
     """
 
     def __init__(
         self, streams: Sequence[StreamSpec], robot: JointNames, depth: int = 120,
-        decode: Callable[[str, Any], Any] = lambda _, message: message,
+        decode: Callable[[str, Any], Any] | None = None,
     ):
         self._decode = decode
+        self._raw = {s.name: raw for s in streams if decode is not None and (raw := raw_extractor(s, robot)) is not None}
         self.streams = {s.name: s for s in streams}
         self._extract = {s.name: extractor(s, robot) for s in streams}
         self._depth = depth
@@ -83,8 +84,15 @@ class ObservationAssembler:
             if stamp not in kept:
                 raise KeyError(f"{name} at {stamp}")
             ready, arrays = self._prepared.get(name, (-1, {}))
-            out.update(arrays if ready == stamp else self._extract[name](self._decode(name, kept[stamp])))
+            out.update(arrays if ready == stamp else self._arrays(name, kept[stamp]))
         return out
+
+    def _arrays(self, name: str, message: Any) -> Observation:
+        """KeyError or ValueError when it is no message of this stream."""
+        raw = self._raw.get(name)
+        if raw is not None and message[1:2] == b"\x01" and (arrays := raw(message)) is not None:
+            return arrays
+        return self._extract[name](message if self._decode is None else self._decode(name, message))
 
     def prepare(self) -> None:
         """Decodes the newest message of every stream ahead of the tick that is likely to name it. What cannot be decoded stays for
@@ -93,7 +101,7 @@ class ObservationAssembler:
             stamp = next(reversed(kept), None)
             if stamp is not None and self._prepared.get(name, (-1,))[0] != stamp:
                 with contextlib.suppress(ValueError, KeyError):
-                    self._prepared[name] = (stamp, self._extract[name](self._decode(name, kept[stamp])))
+                    self._prepared[name] = (stamp, self._arrays(name, kept[stamp]))
 
     def clear(self) -> None:
         self._prepared.clear()

@@ -18,8 +18,8 @@ from rclpy.timer import Timer
 
 REFRESH = 0.5
 """entities are looked through anew so often even when their number is the same, s (ours)"""
-RECOUNT = 0.02
-"""entities are counted so often, s (ours)"""
+RECOUNT = 0.25
+"""entities are counted so often, s; whoever makes or destroys one wakes the executor, which counts them at once (ours)"""
 COROUTINES = 0.25
 """while a coroutine waits, the stock code is given a turn so often, s (ours); who ends the waiting calls `wake`, and need not wait"""
 PASSES = 5
@@ -170,6 +170,7 @@ class LeanExecutor(SingleThreadedExecutor):
             return True
         guards = waits.get_ready_entities("guard_condition")
         if guards:
+            self._counts = ()
             # The wait has taken the trigger: it is given again, for the stock code to find.
             for kind, entity in self._slow:
                 if kind == "guard_condition" and entity.handle.pointer in guards:

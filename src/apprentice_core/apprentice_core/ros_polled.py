@@ -6,7 +6,6 @@ import importlib
 import struct
 from typing import Any
 
-import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -22,17 +21,6 @@ def header_stamp(raw: bytes) -> int:
     """Nanoseconds of the stamp of a serialised message whose first field is a Header or a Time."""
     sec, nanosec = (_STAMP if raw[1] & 1 else _STAMP_BIG).unpack_from(raw, 4)
     return int(sec) * 1_000_000_000 + int(nanosec)
-
-
-def header_frame(raw: bytes) -> str:
-    """The frame_id of a serialised message whose first field is a Header."""
-    (length,) = struct.unpack_from("<I" if raw[1] & 1 else ">I", raw, 12)
-    return raw[16 : 16 + length - 1].decode()
-
-
-def last_doubles(raw: bytes, count: int) -> np.ndarray:
-    """The `count` float64 with which a serialised message ends, [count]."""
-    return np.frombuffer(raw, "<f8" if raw[1] & 1 else ">f8", count, len(raw) - 8 * count).astype(np.float64)
 
 
 def message_class(name: str) -> Any:

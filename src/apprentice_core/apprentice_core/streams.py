@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from apprentice_core.cdr import CdrPeek, last_doubles
 from apprentice_core.cell import StreamSpec
 from apprentice_core.config import CameraConfig
 from apprentice_core.images import decode_png
@@ -151,6 +152,54 @@ def extractor(stream: StreamSpec, robot: JointNames) -> Extractor:
     if stream.name.startswith(TRACKED):
         return _tracked(stream.name)
     return _image(stream.name) if stream.name.startswith("camera/") else fixed[stream.name]
+
+
+RawExtractor = Callable[[bytes], "dict[str, np.ndarray] | None"]
+RAW = {"tool/pose": 7, "tool/twist": 6, "wrist/wrench": 6}
+"""streams whose messages end with so many float64, which are what is observed"""
+
+
+def raw_extractor(stream: StreamSpec, robot: JointNames) -> RawExtractor | None:
+    """The same bits as `extractor`'s out of a serialised message, without an object made of it; where the function gives None, or there is
+    none for this stream, the message has to be decoded."""
+    if stream.name in RAW:
+        name, count = stream.name, RAW[stream.name]
+        return lambda raw: {name: last_doubles(raw, count).astype(np.float32)}
+    if stream.name in ("joints", "gripper"):
+        return _RawJoints(robot.arm_joints if stream.name == "joints" else robot.gripper.joints, stream.name)
+    return None
+
+
+class _RawJoints:
+    """A JointState ends with position, velocity and effort, each a length and its numbers, at multiples of eight bytes. What stands between
+    the stamp and them (frame and names) is read once, and again when it changes."""
+
+    def __init__(self, names: Sequence[str], prefix: str):
+        self._names, self._prefix, self._n = list(names), prefix, len(names)
+        self._known = b""
+
+    def __call__(self, raw: bytes) -> dict[str, np.ndarray] | None:
+        run = 8 * self._n
+        first = len(raw) - 3 * run - 16
+        if first < 16 or not self._head_fits(raw[12:first]):
+            return None
+        fields = zip(("position", "velocity", "effort"), range(first, len(raw), run + 8), strict=True)
+        return {f"{self._prefix}/{k}": np.frombuffer(raw, "<f8", self._n, at).astype(np.float32) for k, at in fields}
+
+    def _head_fits(self, head: bytes) -> bool:
+        if head == self._known:
+            return True
+        try:
+            peek = CdrPeek(b"\x00\x01\x00\x00" + bytes(8) + head)
+            peek.skip(8)
+            peek.text()
+            names = [peek.text() for _ in range(peek.number(4))]
+            fits = names == self._names and peek.number(4) == self._n and peek.at + -peek.at % 8 == len(peek.data)
+        except (ValueError, UnicodeDecodeError):
+            return False
+        if fits:
+            self._known = head
+        return fits
 
 
 def objects_to_privileged(message: Any) -> dict[str, np.ndarray]:

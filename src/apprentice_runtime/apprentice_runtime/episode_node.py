@@ -197,6 +197,10 @@ class EpisodeNode(ApprenticeNode):
         if not self._lockstep or self._gate is None or self._taps is None:
             return
         if run is None or not run.wants_observation:
+            if run is not None:
+                # While the arm still moves: what has come is not to be taken in when everybody waits.
+                self._taps.drain()
+                self._take_wishes()
             if not self._look.is_canceled():
                 self._look.cancel()
             return

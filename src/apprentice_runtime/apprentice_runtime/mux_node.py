@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
+from apprentice_core.cdr import tick_head
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
 from apprentice_core.ros_polled import PolledGroup, take_raw
 from apprentice_core.ros_qos import COMMAND, LATCHED, SPINE
@@ -58,9 +58,9 @@ class MuxNode(ApprenticeNode):
 
     def _take_ticks(self) -> None:
         while (taken := take_raw(self._ticks)) is not None:
-            tick = deserialize_message(taken[0], Tick)
-            self._stamp = tick.stamp.sec * 1_000_000_000 + tick.stamp.nanosec
-            self._mux.tick(tick.step_id, tick.episode_id, tuple(tick.sources), tick.final)
+            tick = tick_head(taken[0])
+            self._stamp = tick.stamp
+            self._mux.tick(tick.step_id, tick.episode_id, tick.sources, tick.final)
 
     def _on_answer(self, message: Action) -> None:
         self._take_ticks()

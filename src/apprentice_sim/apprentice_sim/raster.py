@@ -191,7 +191,7 @@ class Raster:
 
     def draw(self, size: tuple[int, int], fov: float, near: float, far: float, view: Sequence[float]) -> np.ndarray:
         """uint8 RGB [2 H, 2 W, 3] for an image of `size` (H, W): vertical field of view in degrees, clipping planes in m, OpenGL's view
-        matrix by columns [16]."""
+        matrix by columns [16]. A view of the frame buffer, which holds until the next image is drawn."""
         camera = np.linalg.inv(np.reshape(view, (4, 4)))
         with _drawing:
             self._take_poses()
@@ -203,7 +203,7 @@ class Raster:
             output.set_active(False)
             height, width = size[0] * OVERSAMPLING, size[1] * OVERSAMPLING
             pixels = np.frombuffer(texture.get_ram_image(), np.uint8).reshape(height, width, -1)
-            return pixels[::-1, :, 2::-1].copy()
+            return pixels[::-1, :, 2::-1]
 
     def _view(self, size: tuple[int, int], fov: float, near: float, far: float) -> tuple[Any, Any, NodePath]:
         key = (*size, fov)

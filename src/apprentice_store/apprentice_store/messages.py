@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from apprentice_core.cdr import CdrPeek
 from apprentice_core.episode import Segment
 from apprentice_core.errors import BagError
 from apprentice_store.typestore import PACKAGE, make, typestore
@@ -47,29 +48,6 @@ def _begins_with_stamp(msgtype: str) -> bool:
     return _STAMPED[msgtype]
 
 
-class _Peek:
-    """Walks CDR fields from the start; little endian only, which is what every ROS 2 machine that we support sends."""
-
-    def __init__(self, cdr: bytes | memoryview):
-        if len(cdr) < 4 or not cdr[1] & 1:
-            raise ValueError("not little-endian CDR")
-        self.data, self.at = memoryview(cdr)[4:], 0
-
-    def number(self, size: int) -> int:
-        self.at += -self.at % size
-        if self.at + size > len(self.data):
-            raise ValueError("message ends early")
-        self.at += size
-        return int.from_bytes(self.data[self.at - size : self.at], "little")
-
-    def text(self) -> str:
-        length = self.number(4)
-        if self.at + length > len(self.data):
-            raise ValueError("message ends early")
-        self.at += length
-        return str(self.data[self.at - length : self.at - 1], "utf-8") if length else ""
-
-
 def owner(msgtype: str, cdr: bytes | memoryview) -> tuple[str, int] | None:
     """(episode id, step id) of an action, applied, reward, step or tick; step id -1 for events; None for every other type.
 
@@ -77,7 +55,7 @@ def owner(msgtype: str, cdr: bytes | memoryview) -> tuple[str, int] | None:
     """
     if msgtype not in (ACTION, APPLIED, REWARD, STEP, TICK, SAFETY_EVENT, EVENT):
         return None
-    p = _Peek(cdr)
+    p = CdrPeek(cdr)
     p.number(4), p.number(4)
     if msgtype in (ACTION, APPLIED, REWARD):
         p.text()
