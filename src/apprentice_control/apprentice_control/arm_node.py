@@ -155,8 +155,9 @@ class ArmNode(ApprenticeNode):
     def _on_tick(self, raw: bytes) -> None:
         tick = tick_head(raw)
         self._obey(self._gate.tick(tick.step_id, tick.episode_id, tick.final))
-        if tick.final and self._session is not None:
-            self._publish_samples(self._session)
+        if tick.final and self._session is not None and self._session.now_ns() != self._observed:
+            # Nobody will ask for what has happened since: it is shown at once.
+            self._publish_full(self._session)
 
     def _on_action(self, action: Action) -> None:
         self._obey(self._gate.action(action))
@@ -185,7 +186,7 @@ class ArmNode(ApprenticeNode):
         start = time.monotonic()
         session.obey(order)
         # Published when the next observation is acquired: nobody may act before, and awake they would take the processor from the world.
-        # What is measured after that comes with the observation that follows, or when there is none.
+        # What is measured after that comes with the observation that follows.
         late = session.next_delay() if order.values is not None else 0
         record = session.run_period(self._every, self._samples.append, late, lambda: self._publish_full(session))
         if order.step_id and record is not None:

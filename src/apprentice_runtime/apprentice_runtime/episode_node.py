@@ -150,8 +150,7 @@ class EpisodeNode(ApprenticeNode):
         self._spec = spec
         cameras = [s.name for s in spec.streams if is_image(s)]
         self._taps = StreamTaps(self, spec.streams, robot, self._lockstep, cameras, self._pump)
-        delay = spec.timing.observation_delay + spec.timing.jitter if self._lockstep else 0.0
-        self._gate = ObservationGate(self._taps.assembler, spec.streams, round(delay * 1e9))
+        self._gate = ObservationGate(self._taps.assembler, spec.streams)
 
     def _on_action(self, message: Action, info: dict[str, Any]) -> None:
         if self._machine.run:

@@ -11,13 +11,12 @@ Found = tuple[int, tuple[Part, ...], tuple[bool, ...]]
 
 
 class ObservationGate:
-    """Over the messages that an assembler holds. Stamps are node time in nanoseconds; so is `delay`, by which an observation may be older
-    than the newest message of all (lockstep: the cell's observation_delay and jitter)."""
+    """Over the messages that an assembler holds. Stamps are node time in nanoseconds."""
 
-    def __init__(self, assembler: ObservationAssembler, streams: Sequence[StreamSpec], delay: int = 0):
+    def __init__(self, assembler: ObservationAssembler, streams: Sequence[StreamSpec]):
         self.assembler = assembler
         self.streams = {s.name: s for s in streams}
-        self._floor, self._delay = 0, delay
+        self._floor = 0
         self._since: tuple[int | None, float] | None = None
 
     @property
@@ -30,18 +29,13 @@ class ObservationGate:
         self._floor = self.last_stamp + 1
 
     def complete(self, awaited: int | None) -> Found | None:
-        """Lockstep: the observation at `awaited`, or the first one (None: the newest that all show); None while it is incomplete."""
-        wanted = awaited if awaited is not None else self._shown_by_all()
+        """Lockstep: the observation at `awaited`, or the first one (None: all streams at the newest stamp); None while it is incomplete."""
+        wanted = awaited if awaited is not None else max(self.last_stamp, self._floor)
         if wanted == 0 or self.assembler.behind(wanted):
             return None
         self._since = None
         parts = tuple(p for p in self.assembler.newest(wanted).values() if p)
         return max(p.stamp for p in parts), parts, (False,) * len(parts)
-
-    def _shown_by_all(self) -> int:
-        """The newest stamp that every stream has reached; 0 where that is older than an observation may be."""
-        shown = min((p.stamp if p else 0 for p in self.assembler.newest().values()), default=0)
-        return shown if shown >= max(self.last_stamp - self._delay, self._floor) else 0
 
     def lacking(self) -> tuple[str, ...]:
         """Streams that have not shown the newest stamp of all."""
