@@ -165,3 +165,23 @@ def test_who_stands_back_does_so_with_every_thread(node):
     finally:
         node.stand_back(False)
     assert policies() == before == {os.SCHED_OTHER}
+
+
+def test_at_lockstep_all_stand_back_but_who_interrupts(node):
+    from apprentice_core.ros_node import ApprenticeNode, Param
+
+    pace = (Param("pace", "lockstep", "pace", choices=("lockstep", "realtime")),)
+
+    class Keen(ApprenticeNode):
+        interrupts = True
+
+    made = []
+    try:
+        made.append(Keen("keen", pace))
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+        made.append(ApprenticeNode("patient", pace))
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    finally:
+        node.stand_back(False)
+        for each in made:
+            each.destroy_node()
