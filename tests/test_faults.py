@@ -134,12 +134,12 @@ def test_full_disk_ends_the_recording_and_not_the_recorder(processes, ros) -> No
 
 def test_recorder_killed_in_mid_episode_is_repaired(processes, ros) -> None:
     processes.start_cell(cameras=(), scripts=("random_watcher",), episode_node={"commit_timeout": 1.0})
-    running = Running(processes, ros(), request(steps=60))
-    running.reached(30)
+    running = Running(processes, ros(), request(steps=160))
+    running.reached(120)
     processes.nodes.pop("recorder_node").signal(signal.SIGKILL)
     with pytest.raises(ApprenticeError, match="did not commit"):
         running.result()
-    assert ("running", 49) in running.phases, "the episode itself does not depend on its recorder"
+    assert ("running", 149) in running.phases, "the episode itself does not depend on its recorder"
     with Store(processes.data) as store:
         torn = list(processes.data.glob("*.open"))
         assert len(torn) == 1
