@@ -19,10 +19,10 @@ def box_reduce(image: np.ndarray, factor: int) -> np.ndarray:
     area = factor * factor
     # Rows, then columns, in the smallest type that holds the sum: twenty times as fast as a sum over two axes of a reshaped image.
     small = image.dtype == np.uint8 and 255 * area + area // 2 <= np.iinfo(np.uint16).max
-    rows = image[::factor].astype(np.uint16 if small else np.uint32)
+    rows: np.ndarray = image[::factor].astype(np.uint16 if small else np.uint32)
     for i in range(1, factor):
         rows += image[i::factor]
-    total = rows[:, ::factor].copy()
+    total: np.ndarray = rows[:, ::factor].copy()
     for j in range(1, factor):
         total += rows[:, j::factor]
     total += area // 2
