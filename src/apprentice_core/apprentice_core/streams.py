@@ -151,7 +151,7 @@ def extractor(stream: StreamSpec, robot: JointNames) -> Extractor:
     fixed: dict[str, Extractor] = {"tool/pose": _pose, "tool/twist": _twist, "wrist/wrench": _wrench, "connection": _connection}
     if stream.name.startswith(TRACKED):
         return _tracked(stream.name)
-    return _image(stream.name) if stream.name.startswith("camera/") else fixed[stream.name]
+    return _image(stream.name) if is_image(stream) else fixed[stream.name]
 
 
 RawExtractor = Callable[[bytes], "dict[str, np.ndarray] | None"]

@@ -185,3 +185,22 @@ def test_at_lockstep_all_stand_back_but_who_interrupts(node):
         node.stand_back(False)
         for each in made:
             each.destroy_node()
+
+
+def test_a_task_that_a_task_makes_need_not_wait_for_a_later_turn(node):
+    """As an action's result, which is sent by a task that the end of its coroutine makes."""
+    executor, done = LeanExecutor(), []
+    executor.add_node(node)
+
+    async def first() -> None:
+        executor.create_task(lambda: done.append("second"))
+        done.append("first")
+
+    try:
+        executor.turn(0.0)
+        executor.create_task(first)
+        executor.turn(0.0)
+        assert done == ["first", "second"]
+    finally:
+        executor.remove_node(node)
+        executor.shutdown()
