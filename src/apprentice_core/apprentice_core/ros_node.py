@@ -24,11 +24,13 @@ from rclpy.exceptions import (
 )
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.service import Service
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 from std_msgs.msg import String
 
 from apprentice_core.errors import ApprenticeError
+from apprentice_core.ros_answers import answer_patiently
 from apprentice_core.ros_dds import prepare_dds
 from apprentice_core.ros_executor import LeanExecutor
 from apprentice_core.ros_qos import LATCHED
@@ -96,6 +98,12 @@ class ApprenticeNode(Node):
     def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
         """A timer of the steady clock, seconds: liveness and deadlines never follow sim time."""
         return self.create_timer(period, callback, clock=self._steady)
+
+    def create_service(self, *args: Any, **kwargs: Any) -> Service:
+        """As rclpy's; an answer that its client cannot hear yet is sent again until it can."""
+        service = super().create_service(*args, **kwargs)
+        answer_patiently(self, service)
+        return service
 
     def diagnose(self, task: str, level: int, message: str, values: dict[str, Any]) -> None:
         """Publishes one status; `level` 0 OK, 1 WARN, 2 ERROR, 3 STALE."""

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.service import Service
 from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from apprentice_core import ros_answers
 from apprentice_core.ros_executor import LeanExecutor
 from apprentice_core.ros_node import ApprenticeNode
 from apprentice_core.ros_polled import PolledGroup, set_awake, take_raw
@@ -204,3 +207,50 @@ def test_a_task_that_a_task_makes_need_not_wait_for_a_later_turn(node):
     finally:
         executor.remove_node(node)
         executor.shutdown()
+
+
+def trigger(node: ApprenticeNode, reliability: ReliabilityPolicy) -> list[str]:
+    """A service `ask` whose answers have this reliability; what it was asked is noted in the list."""
+    asked: list[str] = []
+
+    def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        asked.append("asked")
+        response.success = True
+        return response
+
+    node.create_service(Trigger, "ask", answer, qos_profile=QoSProfile(depth=10, reliability=reliability))
+    return asked
+
+
+def test_an_answer_that_its_client_cannot_hear_yet_is_sent_again(node, executor, monkeypatch):
+    send, deaf = Service.send_response, [True, True]
+
+    def unheard(service: Service, response: object, header: object) -> None:
+        if deaf:
+            deaf.pop()
+            raise SystemError("returned a result with an exception set") from RuntimeWarning("failed to send response (timeout)")
+        send(service, response, header)
+
+    monkeypatch.setattr(Service, "send_response", unheard)
+    asked = trigger(node, ReliabilityPolicy.RELIABLE)
+    timers = len(list(node.timers))
+    client = node.create_client(Trigger, "ask")
+    turn_until(executor, client.service_is_ready)
+    future = client.call_async(Trigger.Request())
+    turn_until(executor, future.done)
+    assert future.result().success and asked == ["asked"] and not deaf and len(list(node.timers)) == timers
+
+
+def test_who_can_never_be_answered_costs_a_line_of_the_log(node, executor, monkeypatch):
+    """The service's answers are best effort and its client asks for reliable ones: the two never meet, as for a while in discovery."""
+    monkeypatch.setattr(ros_answers, "GIVE_UP", 0.5)
+    asked, timers = trigger(node, ReliabilityPolicy.BEST_EFFORT), len(list(node.timers))
+    errors: list[str] = []
+    monkeypatch.setattr(type(node.get_logger()), "error", lambda _, line, **__: errors.append(line))
+    client = node.create_client(Trigger, "ask")
+    turn_until(executor, lambda: node.count_services("ask") == 1)
+    future = client.call_async(Trigger.Request())
+    turn_until(executor, lambda: bool(errors))
+    assert asked == ["asked"] and not future.done()
+    assert "ask: who asked could not be answered within 0.5 s" in errors[0]
+    assert len(list(node.timers)) == timers

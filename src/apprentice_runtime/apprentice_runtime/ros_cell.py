@@ -36,6 +36,10 @@ from apprentice_store.bag_writer import OPEN
 Progress = Callable[[str, str, int], None]
 MEETING = 5.0
 """who steps from outside waits so long to be met by the cell's nodes; what still lacks then, the episode's own readiness names, s (ours)"""
+UNNAMED = "_NODE_NAME_UNKNOWN_"
+"""what the graph calls the node of an endpoint that was discovered before its node was"""
+LOOK = 0.05
+"""the graph is looked at so often while something lacks in it, s (ours)"""
 
 
 class RosCell:
@@ -59,6 +63,7 @@ class RosCell:
         self._goal_handle: Any = None
         self._pace = pace
         self._alarms: dict[str, str] = {}
+        self._reward_sources: list[str] | None = None
         self._node.create_subscription(String, CELL_SPEC_TOPIC, self._on_spec, LATCHED)
         self._node.create_subscription(String, ALARM_TOPIC, self._on_alarm, STATIC)
         self._action = ActionClient(self._node, RunEpisode, "run_episode")
@@ -168,7 +173,7 @@ class RosCell:
         began = time.monotonic()
         self._leave()
         if self._stepper is None:
-            rewards, ready = self._rewards(), Waiter[RosStepper]()
+            rewards, ready = self._meet_episode_node(), Waiter[RosStepper]()
             self._in_thread(lambda: ready.set_result(RosStepper(self._node, self.spec, self.robot, self._pace == "lockstep", rewards)))
             self._stepper = ready.result(self.timeout)
             self._stepper.meet(MEETING)
@@ -217,12 +222,31 @@ class RosCell:
 
     # goals
 
-    def _find_episode_node(self) -> None:
+    def _meet_episode_node(self) -> list[str]:
+        """Reward sources of the cell, by its episode_node: not all of them need to have been discovered yet.
+
+        It also makes sure that goals are answered: an action's server sends an answer once, heard or not. Discovery tells of endpoints in
+        the order of their making, so who answers the younger client of parameters knows the action's.
+        """
         if not self._action.wait_for_server(self.timeout):
             raise ApprenticeError(f"no episode_node answers in {self.namespace}")
+        if self._reward_sources is None:
+            answer = self._call(GetParameters, f"{self._ticker()}/get_parameters", GetParameters.Request(names=["reward_sources"]))
+            self._reward_sources = [r for v in answer.values for r in v.string_array_value if r]
+        return self._reward_sources
+
+    def _ticker(self) -> str:
+        """Name of the node that gives the ticks, once discovery has told it."""
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            names = {i.node_name for i in self._node.get_publishers_info_by_topic("tick")} - {UNNAMED}
+            if names:
+                return min(names)
+            time.sleep(LOOK)
+        raise ApprenticeError(f"nobody gives ticks in {self.namespace}")
 
     def _send(self, request: EpisodeRequest, progress: Progress | None) -> Waiter[Any]:
-        self._find_episode_node()
+        self._meet_episode_node()
         reset = request.reset
         goal = RunEpisode.Goal(
             task=request.task, source=request.source, reset_mode=reset.mode, initial_state=reset.initial_state,
@@ -242,15 +266,6 @@ class RosCell:
         waiter: Waiter[Any] = Waiter()
         self._in_thread(lambda: handle.get_result_async().add_done_callback(lambda f: waiter.set_result(f.result().result)))
         return waiter
-
-    def _rewards(self) -> list[str]:
-        """Reward sources of the cell, by its episode_node: not all of them need to have been discovered yet."""
-        self._find_episode_node()
-        names = sorted({i.node_name for i in self._node.get_publishers_info_by_topic("tick")})
-        if not names:
-            raise ApprenticeError(f"nobody gives ticks in {self.namespace}")
-        answer = self._call(GetParameters, f"{names[0]}/get_parameters", GetParameters.Request(names=["reward_sources"]))
-        return [r for v in answer.values for r in v.string_array_value if r]
 
     def _finish(self, waiter: Waiter[Any], limit: float | None) -> Any:
         deadline = None if limit is None else time.monotonic() + limit
