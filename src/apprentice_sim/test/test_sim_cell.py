@@ -94,6 +94,15 @@ def test_resets_do_not_depend_on_what_came_before(lift: SimCell) -> None:
     assert np.abs(again["wrist/wrench"]).max() < 0.1
 
 
+def test_the_way_home_stays_in_the_workspace(lift: SimCell) -> None:
+    """From here the straight line of the joints leaves the box sideways, where the safety chain stops it."""
+    lift.reset()
+    lift.world.set_robot([0.425, -0.429, -0.858, 1.574, -1.315, -0.07, 3.524], lift.profile.gripper.open)
+    lift.loop.engage()
+    assert lift.reset().ok
+    assert lift._drive_home(lift.profile.home) == ""
+
+
 def test_reset_is_refused_when_it_cannot_be_verified(lift: SimCell, monkeypatch: pytest.MonkeyPatch) -> None:
     place = lift.world.scene.place
     falling = lambda start, seed: tuple(b.at(b.pose[0], b.pose[1], b.pose[2] + 0.1, 0.0) for b in place(start, seed))  # noqa: E731
