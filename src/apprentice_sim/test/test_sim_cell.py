@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from apprentice_control.scripted import make_expert
+from apprentice_control.scripted.lift_expert import LiftExpert
 from apprentice_core.cell import ActionSource, Cell, EpisodeRequest, ResetRequest, SourceAction
-from apprentice_core.config import Timing, load_cell
+from apprentice_core.config import Timing, load_cell, load_robot
 from apprentice_core.episode import EpisodeContext, EpisodeOutcome, Segment, StepRecord
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.reward import RewardBatch, RewardResult
@@ -138,6 +139,17 @@ def test_the_noisy_expert_keeps_clean_values() -> None:
         np.testing.assert_allclose(s.actions["mixed"], np.clip(s.actions["source"] + s.actions["noise"], -1, 1), atol=1e-6)
     assert not sim.run(EpisodeRequest("", "clumsy", end_on_success=True, steps=45)).success
     sim.close()
+
+
+def test_who_holds_something_up_holds_it_still() -> None:
+    """What counts is the end of the episode, where a trembling hand would be too fast for success half of the time."""
+    expert = LiftExpert(load_robot("sawyer"), "green", noise=0.2, noise_correlation=0.7, name="noisy")
+    cell = SimCell("sawyer_lift", "lift_green", seed=0, cameras=False, sources={"noisy": expert})
+    try:
+        ends = [cell.run(EpisodeRequest("lift_green", "noisy", ResetRequest("full", seed=i), steps=70)).success for i in range(8)]
+    finally:
+        cell.close()
+    assert all(ends)
 
 
 def test_random_watcher_stays_inside(lift: SimCell) -> None:

@@ -18,6 +18,8 @@ GRASP_BAND = 0.012, 0.022
 """lowest and highest pinch point of a grasp, m above the floor (ours)"""
 DROP = 0.015, 0.04
 """how far above the grasp a block that is dropped on purpose is let go, m (ours)"""
+STEADY = 0.25, 0.02
+"""part of the noise that is left while something is held up, since who holds still trembles less; from so far below the top, m (ours)"""
 
 
 class GraspPlan:
@@ -107,7 +109,11 @@ class LiftExpert:
             values = self.servo.action(tool, self._held_at + np.array([0.0, 0.0, self.lift]), 0.0, -1.0)
         else:
             values = self._hold(observation, tool) if self._held_at is not None else self._approach(tool, target)
-        return SourceAction(values, self.noise.sample(len(values)))
+        return self._answer(values, tool)
+
+    def _answer(self, values: np.ndarray, tool: np.ndarray) -> SourceAction:
+        up = self._held_at is not None and tool[2] > self._held_at[2] + self.lift - STEADY[1]
+        return SourceAction(values, self.noise.sample(len(values), STEADY[0] if up else 1.0))
 
     def _approach(self, tool: np.ndarray, target: np.ndarray) -> np.ndarray:
         goal, turn, ready = self.plan.approach(tool, target)

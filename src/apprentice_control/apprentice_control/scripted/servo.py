@@ -76,14 +76,14 @@ class ActionNoise:
     def reset(self, rng: np.random.Generator) -> None:
         self._rng, self._state = rng, None
 
-    def sample(self, size: int) -> np.ndarray | None:
-        """float32 [size], zero on the gripper; None when sigma is 0."""
+    def sample(self, size: int, share: float = 1.0) -> np.ndarray | None:
+        """float32 [size], `share` of sigma, zero on the gripper; None when sigma is 0."""
         if self.sigma == 0:
             return None
         fresh = self._rng.normal(0.0, self.sigma, size)
         a = self.correlation
         self._state = fresh if self._state is None else a * self._state + np.sqrt(1 - a * a) * fresh
-        noise = self._state.astype(np.float32)
+        noise = (share * self._state).astype(np.float32)
         noise[size - self._fixed:] = 0.0
         return noise
 
