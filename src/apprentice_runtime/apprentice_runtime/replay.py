@@ -10,6 +10,7 @@ from mcap.exceptions import McapError
 from mcap.reader import McapReader, make_reader
 
 from apprentice_core.errors import BagError
+from apprentice_store.older_types import Rewrite, rewriter
 
 COMMANDS = ("tick", "tick_missing", "action", "estop/request")
 """topics, relative to a cell, that nodes act on; replayed only when asked for"""
@@ -27,7 +28,7 @@ class BagTopic:
 
 @dataclass(frozen=True)
 class BagMessage:
-    """`time`: log time in ns; `cdr`: the serialised message as it was recorded."""
+    """`time`: log time in ns; `cdr`: the serialised message, of today's type where one of ours has changed since."""
 
     topic: str
     time: int
@@ -67,6 +68,7 @@ class BagReplay:
 
     def _scan(self) -> dict[str, BagTopic]:
         topics: dict[str, BagTopic] = {}
+        self._rewriters: dict[str, Rewrite | None] = {}
         firsts, lasts = [], []
         for file in self._files:
             with file.open("rb") as stream:
@@ -83,6 +85,11 @@ class BagReplay:
                 schema = summary.schemas.get(channel.schema_id)
                 if schema is None or channel.message_encoding != "cdr":
                     raise BagError(f"{file}: topic {channel.topic} is not a ROS 2 message")
+                try:
+                    text = schema.data.decode("utf-8", "replace")
+                    self._rewriters[channel.topic] = rewriter(schema.name, channel.metadata, text)
+                except BagError as error:
+                    raise BagError(f"{file}: {error}") from error
                 count = summary.statistics.channel_message_counts.get(channel.id, 0)
                 before = topics[channel.topic].messages if channel.topic in topics else 0
                 qos = channel.metadata.get("offered_qos_profiles", "")
@@ -106,7 +113,8 @@ class BagReplay:
                 reader: McapReader = make_reader(stream)
                 try:
                     for _, channel, message in reader.iter_messages(topics, starting_at=first, ending_before=stop):
-                        yield BagMessage(channel.topic, message.log_time, message.data)
+                        rewrite = self._rewriters[channel.topic]
+                        yield BagMessage(channel.topic, message.log_time, message.data if rewrite is None else rewrite(message.data))
                 except (McapError, ValueError, OSError) as error:
                     raise BagError(f"{file}: damaged ({error}); try: apprentice store repair") from error
 

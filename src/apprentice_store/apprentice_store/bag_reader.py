@@ -18,7 +18,8 @@ from apprentice_store import messages as m
 from apprentice_store.bag_metadata import bag_file, read_metadata
 from apprentice_store.bag_writer import OPEN, TORN
 from apprentice_store.mcap_scan import McapScan
-from apprentice_store.typestore import deserialise, known, type_hash
+from apprentice_store.older_types import Rewrite, rewriter
+from apprentice_store.typestore import deserialise
 
 MAX_STEPS = 200_000
 """steps of one episode; more is refused (ours)"""
@@ -63,22 +64,19 @@ class EpisodeReader:
     def _scan(self, file: Path) -> None:
         self.topics: dict[str, list[memoryview]] = {}
         self.types: dict[str, str] = {}
+        rewriters: dict[str, Rewrite | None] = {}
         for channel, _, cdr in McapScan(file):
-            if channel.topic not in self.types:
-                self._check_channel(channel.type, channel.encoding, channel.metadata)
-                self.types[channel.topic] = channel.type
-                self.topics[channel.topic] = []
-            elif self.types[channel.topic] != channel.type:
-                raise BagError(f"{channel.topic[:100]} has two types")
-            self.topics[channel.topic].append(cdr)
-
-    @staticmethod
-    def _check_channel(msgtype: str, encoding: str, metadata: dict[str, str]) -> None:
-        if encoding != "cdr":
-            raise BagError(f"messages are coded as {encoding[:20]!r}, not as cdr")
-        recorded = metadata.get("topic_type_hash", "")
-        if recorded and known(msgtype) and recorded != type_hash(msgtype):
-            raise BagError(f"{msgtype} was recorded in another version of its definition")
+            topic = channel.topic
+            if topic not in self.types:
+                if channel.encoding != "cdr":
+                    raise BagError(f"messages are coded as {channel.encoding[:20]!r}, not as cdr")
+                rewriters[topic] = rewriter(channel.type, channel.metadata, channel.schema_text)
+                self.types[topic] = channel.type
+                self.topics[topic] = []
+            elif self.types[topic] != channel.type:
+                raise BagError(f"{topic[:100]} has two types")
+            rewrite = rewriters[topic]
+            self.topics[topic].append(cdr if rewrite is None else memoryview(rewrite(cdr)))
 
     def _of(self, topic: str, msgtype: str) -> list[Any]:
         """All messages of a topic (relative to the cell), decoded; none where it is absent or of another type."""

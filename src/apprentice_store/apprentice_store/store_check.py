@@ -19,6 +19,7 @@ from apprentice_store.bag_reader import EpisodeReader
 from apprentice_store.bag_writer import FAULT, OPEN, TORN, BagWriter
 from apprentice_store.mcap_file import file_hash
 from apprentice_store.mcap_scan import McapScan, ScannedChannel
+from apprentice_store.older_types import Rewrite, rewriter
 from apprentice_store.typestore import deserialise, known
 
 if TYPE_CHECKING:
@@ -179,16 +180,20 @@ def recover(folder: Path) -> Path:
     writer = BagWriter(staging, name, {"episode_id": name, "repaired": "true"})
     try:
         scan, custom = McapScan(files[0], strict=False), {"kind": "", "task": "", "cell": ""}
+        rewriters: dict[str, Rewrite | None] = {}
         for channel, log_time, cdr in scan:
             if not known(channel.type):
                 continue
             if channel.topic not in writer:
                 writer.add_topic(channel.topic, channel.type, _qos(channel))
-            writer.write(channel.topic, log_time, bytes(cdr))
+                rewriters[channel.topic] = rewriter(channel.type, channel.metadata, channel.schema_text)
+            rewrite = rewriters[channel.topic]
+            today = bytes(cdr) if rewrite is None else rewrite(cdr)
+            writer.write(channel.topic, log_time, today)
             if channel.type == m.EVENT:
-                start = deserialise(m.EVENT, cdr)
+                start = deserialise(m.EVENT, today)
                 custom.update(kind=start.kind, task=start.task, cell=channel.topic.removesuffix("/" + m.EVENT_TOPIC).strip("/"))
-    except ValueError as error:
+    except (BagError, ValueError) as error:
         writer.abandon(str(error))
         raise BagError(f"{folder}: {error}") from error
     bag = writer.commit({**custom, "lost": "0", "fault": scan.fault[:500]})

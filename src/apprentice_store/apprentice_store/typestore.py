@@ -79,11 +79,12 @@ def make(msgtype: str, **fields: Any) -> Any:
     wrong = sorted(set(fields) - known)
     if wrong:
         raise ApprenticeError(f"{name} has no field {', '.join(wrong)}")
-    values = {f: fields[f] if f in fields else _default(definition) for f, definition in typestore().fielddefs[name][1]}
+    values = {f: fields[f] if f in fields else default(definition) for f, definition in typestore().fielddefs[name][1]}
     return message_class(name)(**values)
 
 
-def _default(definition: Any) -> Any:
+def default(definition: Any) -> Any:
+    """What a fresh message holds in a field of this definition (of `Typestore.fielddefs`)."""
     kind, value = definition
     if kind == Nodetype.BASE:
         return {"string": "", "bool": False, "float32": 0.0, "float64": 0.0}.get(value[0], 0)
@@ -93,7 +94,7 @@ def _default(definition: Any) -> Any:
     size = length if kind == Nodetype.ARRAY else 0
     if item_kind == Nodetype.BASE and item[0] != "string":
         return np.zeros(size, dtype=np.bool_ if item[0] == "bool" else np.dtype("uint8" if item[0] in ("octet", "char") else item[0]))
-    return [_default((item_kind, item)) for _ in range(size)]
+    return [default((item_kind, item)) for _ in range(size)]
 
 
 def serialise(msgtype: str, message: Any) -> bytes:
@@ -101,10 +102,11 @@ def serialise(msgtype: str, message: Any) -> bytes:
     return bytes(typestore().serialize_cdr(message, full_name(msgtype)))
 
 
-def deserialise(msgtype: str, cdr: bytes | memoryview) -> Any:
-    """The message in CDR bytes; arrays of numbers come as numpy. Any malformed input raises ValueError."""
+def deserialise(msgtype: str, cdr: bytes | memoryview, types: Typestore | None = None) -> Any:
+    """The message in CDR bytes, by today's types where no others are given; arrays of numbers come as numpy. Any malformed input raises
+    ValueError."""
     try:
-        return typestore().deserialize_cdr(cdr, full_name(msgtype))
+        return (types or typestore()).deserialize_cdr(cdr, full_name(msgtype))
     except (SerdeError, AssertionError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError, struct.error) as error:
         raise ValueError(f"not a {full_name(msgtype)}: {error}") from error
 
