@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_STAMP = struct.Struct("<iI")
+_STAMP_BIG = struct.Struct(">iI")
+
 
 class CdrPeek:
     """Walks CDR fields from the start; little endian only, which is what every ROS 2 machine that we support sends. ValueError on a message
@@ -57,6 +60,12 @@ def tick_head(raw: bytes) -> TickHead:
     episode_id, step_id, step, final = p.text(), p.number(8), p.number(4), bool(p.number(1))
     p.skip(p.number(4))  # missing
     return TickHead(stamp, episode_id, step_id, step, final, tuple(p.text() for _ in range(p.number(4))))
+
+
+def header_stamp(raw: bytes | memoryview) -> int:
+    """Nanoseconds of the stamp of a serialised message whose first field is a Header or a Time."""
+    sec, nanosec = (_STAMP if raw[1] & 1 else _STAMP_BIG).unpack_from(raw, 4)
+    return int(sec) * 1_000_000_000 + int(nanosec)
 
 
 def header_frame(raw: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import struct
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -12,15 +11,6 @@ from rclpy.subscription import Subscription
 
 from apprentice_core.errors import ApprenticeError
 from apprentice_core.ros_executor import LeanExecutor
-
-_STAMP = struct.Struct("<iI")
-_STAMP_BIG = struct.Struct(">iI")
-
-
-def header_stamp(raw: bytes) -> int:
-    """Nanoseconds of the stamp of a serialised message whose first field is a Header or a Time."""
-    sec, nanosec = (_STAMP if raw[1] & 1 else _STAMP_BIG).unpack_from(raw, 4)
-    return int(sec) * 1_000_000_000 + int(nanosec)
 
 
 def message_class(name: str) -> Any:

@@ -10,12 +10,11 @@ from geometry_msgs.msg import PoseStamped, WrenchStamped
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
-from apprentice_core.cdr import header_frame, last_doubles
+from apprentice_core.cdr import header_frame, header_stamp, last_doubles
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.config import load_cell, load_robot
 from apprentice_core.errors import ApprenticeError, ConfigError
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
-from apprentice_core.ros_polled import header_stamp
 from apprentice_core.ros_qos import LATCHED, SPINE, sensor_publisher, sensor_subscriber
 from apprentice_core.ros_template import MessageTemplate, wrench_template
 from apprentice_core.ros_time import to_time

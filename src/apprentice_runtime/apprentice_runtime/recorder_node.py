@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from apprentice_core.cdr import header_stamp
 from apprentice_core.paths import data_dir
 from apprentice_core.ros_node import ApprenticeNode, Param, run_node
-from apprentice_core.ros_polled import header_stamp
 from apprentice_core.ros_qos import SPINE
 from apprentice_interfaces.msg import EpisodeCommitted
 from apprentice_runtime.ros_recorder_taps import RecorderTaps

@@ -18,12 +18,13 @@ from rclpy.publisher import Publisher
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 
+from apprentice_core.cdr import header_stamp
 from apprentice_core.cell import ActionSource, CellSpec, SourceAction
 from apprentice_core.cell_spec import CELL_SPEC_TOPIC, cell_spec_from_json
 from apprentice_core.episode import EpisodeContext
 from apprentice_core.errors import ConfigError
 from apprentice_core.ros_node import ApprenticeNode
-from apprentice_core.ros_polled import PolledGroup, header_stamp, set_awake, take_raw
+from apprentice_core.ros_polled import PolledGroup, set_awake, take_raw
 from apprentice_core.ros_qos import LATCHED, SPINE
 from apprentice_core.ros_time import to_time
 from apprentice_core.spaces import ActionSpace, Observation, observation_digest

@@ -15,8 +15,9 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
 from apprentice_core.assembler import ObservationAssembler, Part
+from apprentice_core.cdr import header_stamp
 from apprentice_core.cell import StreamSpec
-from apprentice_core.ros_polled import PolledGroup, header_stamp, message_class, set_awake, take_raw
+from apprentice_core.ros_polled import PolledGroup, message_class, set_awake, take_raw
 from apprentice_core.ros_qos import sensor_subscriber
 from apprentice_core.streams import JointNames, is_image
 from apprentice_runtime.tick import TickPlan

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from apprentice_core.cdr import CdrPeek
+from apprentice_core.cdr import CdrPeek, header_stamp
 from apprentice_core.episode import Segment
 from apprentice_core.errors import BagError
 from apprentice_store.typestore import PACKAGE, make, typestore
@@ -32,9 +32,7 @@ def first_stamp(msgtype: str, cdr: bytes | memoryview) -> int | None:
     """Nanoseconds of the stamp that a type begins with (its header's, or its own); None for a type that has none, or a cut message."""
     if not _begins_with_stamp(msgtype) or len(cdr) < 12:
         return None
-    order = "little" if cdr[1] & 1 else "big"
-    sec = int.from_bytes(cdr[4:8], order, signed=True)  # type: ignore[arg-type]
-    return sec * SECOND + int.from_bytes(cdr[8:12], order)  # type: ignore[arg-type]
+    return header_stamp(cdr)
 
 
 _STAMPED: dict[str, bool] = {}
