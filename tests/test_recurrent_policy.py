@@ -10,7 +10,7 @@ import torch
 
 from apprentice_core.cell import EpisodeRequest, ResetRequest
 from apprentice_core.errors import ApprenticeError
-from apprentice_core.spaces import ArraySpec
+from apprentice_core.spaces import ArraySpec, observation_digest
 from apprentice_learning.bundles import write_policy
 from apprentice_learning.networks.observation import NetworkConfig
 from apprentice_learning.networks.policies import RecurrentPolicy
@@ -33,7 +33,7 @@ def write(folder: Path, spec, *extra: ArraySpec) -> RecurrentPolicy:
 
 
 def test_the_node_remembers_within_an_episode_and_begins_each_at_zero(processes, ros) -> None:
-    processes.start_cell(cameras=(), scripts=())
+    processes.start_cell(cameras=("wrist_left",), scripts=())
     cell = ros()
     policy = write(processes.folder / "bundle", cell.spec)
     processes.start("policy_node", bundle=processes.folder / "bundle")
@@ -41,6 +41,9 @@ def test_the_node_remembers_within_an_episode_and_begins_each_at_zero(processes,
         ref = cell.run(EpisodeRequest("lift_demo", "policy", ResetRequest("none", seed=1), steps=STEPS))
         episode = read_episode(Path(ref.path))
         assert ref.lost == 0 and len(episode) == STEPS
+        # Of pictures too: what the node acted on is what the bag holds, to the bit.
+        assert "camera/wrist_left" in episode.observations
+        assert episode.digests == [observation_digest(episode.observation_at(t)) for t in range(STEPS)]
         with torch.no_grad():
             expected = policy({n: torch.from_numpy(episode.observations[n][:STEPS].copy())[:, None] for n in policy.inputs})[:, 0]
         np.testing.assert_allclose(episode.actions["source"], expected, atol=1e-5)

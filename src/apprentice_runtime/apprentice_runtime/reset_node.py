@@ -26,7 +26,7 @@ class ResetNode(ApprenticeNode):
         s = self.settings
         cell = load_cell(s["cell"])
         profile = load_robot(cell.robot)
-        self._shell = SourceShell(self, s["source"], lambda spec: self._make(profile, spec), s["pace"] == "lockstep")
+        self._shell = SourceShell(self, s["source"], lambda spec: self._make(profile, spec), s["pace"] == "lockstep", pictures=False)
         self.steady_timer(1.0, lambda: self.diagnose("reset", 0, "ready", self._shell.statistics()))
 
     def _make(self, profile: RobotProfile, spec: CellSpec) -> ActionSource:

@@ -2,6 +2,7 @@
 
 On each tick that asks for the source, the shell waits until exactly the named messages are here (they may come after the tick),
 lets the source act on them, and publishes `action/<source>` with the step id and the digest of the arrays that were acted on.
+Scripts look at no picture, so their nodes decode none.
 """
 
 from __future__ import annotations
@@ -68,11 +69,12 @@ class PrivilegedTap:
 
 class SourceShell:
     """`make(spec)` gives the source once the cell's spec is known. With `worker` the source acts on a thread of its own, so that
-    inference never blocks a callback; `before_episode(context)` runs on the executor's thread and may return another source to use."""
+    inference never blocks a callback; `before_episode(context)` runs on the executor's thread and may return another source to use.
+    `pictures`: whether its observations hold those of the cameras."""
 
     def __init__(
         self, node: ApprenticeNode, name: str, make: Callable[[CellSpec], ActionSource], lockstep: bool, worker: bool = False,
-        before_episode: Callable[[EpisodeContext, ActionSource], ActionSource] | None = None,
+        before_episode: Callable[[EpisodeContext, ActionSource], ActionSource] | None = None, pictures: bool = True,
     ):
         self.node, self.name, self.lockstep = node, name, lockstep
         self.source: ActionSource | None = None
@@ -80,7 +82,7 @@ class SourceShell:
         self.context: EpisodeContext | None = None
         self.answered = self.given_up = self.faults = self.overtaken = 0
         self.inference: list[float] = []
-        self._make, self._before = make, before_episode
+        self._make, self._before, self._pictures = make, before_episode, pictures
         self._taps: StreamTaps | None = None
         self._privileged: PrivilegedTap | None = None
         self._job: _Job | None = None
@@ -136,8 +138,9 @@ class SourceShell:
         if self._taps:
             self._taps.destroy()
         self.spec, self.source = spec, source
-        cameras = [s.name for s in spec.streams if is_image(s)]
-        self._taps = StreamTaps(self.node, spec.streams, robot, self.lockstep, cameras, self._ahead, awake=self.driving, carried=True)
+        cameras = [s.name for s in spec.streams if is_image(s) and self._pictures]
+        streams = [s for s in spec.streams if s.name in cameras or not is_image(s)]
+        self._taps = StreamTaps(self.node, streams, robot, self.lockstep, cameras, self._ahead, awake=self.driving, carried=True)
         if source.needs_privileged and self._privileged is None:
             self._privileged = PrivilegedTap(self.node)
         # Last: who is seen to publish actions is asked for them.
@@ -208,7 +211,7 @@ class SourceShell:
             self._job = None
             self._retry.cancel()
             return
-        parts = {p.stream: p.stamp for p in job.plan.parts}
+        parts = {p.stream: p.stamp for p in job.plan.parts if p.stream in self._taps.assembler.streams}
         if self._taps.assembler.lacks(parts):
             self._taps.drain()
         lost = [] if self.lockstep else self._taps.lost(parts)

@@ -31,7 +31,7 @@ class ScriptedNode(ApprenticeNode):
             lambda spec: make_script(
                 s["script"], spec, profile, cell, task, name, s["noise"], s["noise_correlation"], s["failures"], s["seed"]
             ),
-            s["pace"] == "lockstep",
+            s["pace"] == "lockstep", pictures=False,
         )
         self.steady_timer(1.0, lambda: self.diagnose("script", 0, name, self._shell.statistics()))
 

@@ -28,6 +28,7 @@ MAX_ACTION = 128
 MAX_ARRAYS = 16 << 30
 """bytes of one episode's arrays; more is refused (ours)"""
 MAX_SIDE = 16_384
+CAMERA = "camera/"
 STAMPS = ("acquired", "received", "inference_start", "inference_end", "sent", "applied")
 
 
@@ -37,12 +38,17 @@ def read_episode(path: Path | str, names: Iterable[str] | None = None) -> Episod
 
 
 def digest_mismatches(episode: Episode, names: Iterable[str] | None = None) -> list[int]:
-    """Steps whose recorded digest differs from that of the rebuilt observation, over `names` (all arrays where None).
+    """Steps whose recorded digest differs from that of the rebuilt observation, over `names` (where None: all arrays, or, for sources that
+    look at no picture, all but those).
 
-    Steps without a digest (scripts, people) are left out.
+    Steps without a digest (people) are left out.
     """
-    wanted = tuple(names) if names is not None else None
-    return [t for t, d in enumerate(episode.digests) if d and d != observation_digest(episode.observation_at(t), wanted)]
+    whole = tuple(names) if names is not None else tuple(episode.observations)
+    blind = tuple(n for n in whole if not n.startswith(CAMERA)) if names is None else whole
+    return [
+        t for t, digest in enumerate(episode.digests)
+        if digest and not any(digest == observation_digest(episode.observation_at(t), seen) for seen in (whole, blind))
+    ]
 
 
 class EpisodeReader:
@@ -253,7 +259,7 @@ class EpisodeReader:
             if stamp not in by_stamp:
                 raise KeyError(f"{stream.name} at {stamp}, named by step {row}")
             message = deserialise(stream.type, by_stamp[stamp])
-            if stream.name.startswith("camera/"):
+            if stream.name.startswith(CAMERA):
                 check_png(message.data, wanted[0])
             arrays = extract(message)
             for a in wanted:

@@ -6,6 +6,7 @@ import yaml
 
 from apprentice_core.episode import ACTION_KINDS
 from apprentice_core.errors import BagError
+from apprentice_core.spaces import observation_digest
 from apprentice_store.bag_metadata import read_metadata
 from apprentice_store.bag_reader import digest_mismatches, read_episode
 from apprentice_store.bag_writer import BagWriter
@@ -42,6 +43,16 @@ def test_a_changed_bit_is_seen_by_the_digest(store) -> None:
     episode = read_episode(make_episode(store).path)
     episode.observations["camera/front"][2, 0, 0, 0] ^= 1
     assert digest_mismatches(episode) == [2]
+
+
+def test_a_digest_without_pictures_is_one_of_a_source_that_sees_none(store) -> None:
+    episode = read_episode(make_episode(store).path)
+    blind = [n for n in episode.observations if not n.startswith("camera/")]
+    assert 0 < len(blind) < len(episode.observations)
+    episode.digests[1] = observation_digest(episode.observation_at(1), blind)
+    assert digest_mismatches(episode) == []
+    episode.observations[blind[0]][1].view(np.uint8).flat[0] ^= 1
+    assert digest_mismatches(episode) == [1]
 
 
 def test_only_named_arrays_are_decoded(store) -> None:
