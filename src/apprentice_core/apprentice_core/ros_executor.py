@@ -2,7 +2,8 @@
 
 The stock executor builds a wait set and a task for every callback: some 10 us for each entity of a node at each wake, half a
 millisecond for a node of ours. This one keeps its wait set, calls subscriptions and timers directly, and leaves everything else
-(services, actions, events, coroutines) to the stock code that it inherits, whenever such a thing is ready.
+(services, actions, events, coroutines) to the stock code that it inherits, whenever such a thing is ready. The events that rclpy adds to
+every publisher and subscription of its own accord, two or three each, only warn; they are not waited for but looked at now and then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import inspect
 import time
 from typing import Any
 
+from rclpy.event_handler import EventHandler
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor, TimeoutException
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.subscription import Subscription
@@ -20,12 +22,18 @@ REFRESH = 0.5
 """entities are looked through anew so often even when their number is the same, s (ours)"""
 RECOUNT = 0.25
 """entities are counted so often, s; whoever makes or destroys one wakes the executor, which counts them at once (ours)"""
-COROUTINES = 0.25
-"""while a coroutine waits, the stock code is given a turn so often, s (ours); who ends the waiting calls `wake`, and need not wait"""
+OTHERS = 1.0
+"""the stock code is given a turn so often in any case, s (ours): for events that only warn, and for coroutines; who ends the waiting of one
+calls `wake`, and need not wait"""
 PASSES = 5
 """of the stock code at a turn, as long as each makes new tasks (ours)"""
 BURST = 20
 """messages of one subscription taken at a wake before the others have their turn (ours)"""
+
+
+def _only_warns(waitable: Any) -> bool:
+    """An event that rclpy handles for want of a callback of the user's."""
+    return isinstance(waitable, EventHandler) and getattr(waitable.callback, "__module__", "") == EventHandler.__module__
 
 
 class LeanExecutor(SingleThreadedExecutor):
@@ -50,7 +58,7 @@ class LeanExecutor(SingleThreadedExecutor):
         """Waits up to `timeout` seconds; ExternalShutdownException when the context was shut down."""
         now = time.monotonic()
         self._look(now)
-        if self._tasks and now - self._others_at >= COROUTINES:
+        if now - self._others_at >= OTHERS:
             self._do_others(now)
         try:
             self._add_all(self._waits)
@@ -60,7 +68,7 @@ class LeanExecutor(SingleThreadedExecutor):
             self._look(now)
             self._add_all(self._waits)
         waits = self._waits
-        waits.wait(int((min(timeout, COROUTINES) if self._tasks else timeout) * 1e9))
+        waits.wait(int(min(timeout, OTHERS) * 1e9))
         if not self._context.ok():
             raise ExternalShutdownException()
         others = self._others_ready(waits)
@@ -135,7 +143,7 @@ class LeanExecutor(SingleThreadedExecutor):
         slow = {id(e) for _, e in self._slow}
         self._subscriptions = {s.handle.pointer: s for s in subscriptions if id(s) not in slow}
         self._timers = {t.handle.pointer: t for t in timers if id(t) not in slow}
-        self._waitables = [w for g in groups for w in g[5] if not getattr(w.callback_group, "polled", False)]
+        self._waitables = [w for g in groups for w in g[5] if not getattr(w.callback_group, "polled", False) and not _only_warns(w)]
         size = [0, 0, 0, 0, 0, 0]
         for w in self._waitables:
             n = w.get_num_entities()
