@@ -196,7 +196,7 @@ class ArmLoop:
 
     def _take(self, state: ArmState) -> None:
         """New joint and wrench data; the hard force check at the wrench's rate. Data that is not finite counts as not arrived."""
-        size = float(state.position @ state.position) + float(state.velocity @ state.velocity)
+        size = sum(state.position.tolist()) + sum(state.velocity.tolist())
         if state.stamp != self._stamp and size - size == 0.0:
             self.measured, self._stamp, self.watchdog.joints = state, state.stamp, self.now
         if state.wrench_stamp == self._wrench_stamp:

@@ -1,4 +1,7 @@
-"""Joint-space impedance control with anti-windup (spec 001c section 1.1), allocation-free per call."""
+"""Joint-space impedance control with anti-windup (spec 001c section 1.1).
+
+Plain floats: at seven joints they cost a third of what numpy does, and this runs at 1 kHz.
+"""
 
 from __future__ import annotations
 
@@ -29,63 +32,58 @@ class JointImpedance:
         self.tau_max = np.array(gains.tau_max, dtype=np.float64)
         self.kp_full = per_joint(gains.kp, n)
         self.kd = np.zeros(n) if gains.kd is None else per_joint(gains.kd, n)
-        self.integral = np.zeros(n)
-        self.torque = np.zeros(n)
-        self.saturated = np.zeros(n)
-        self._kp, self._error, self._raw, self._work = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
-        self._gravity = np.zeros(n)
-        self._high, self._low = self.tau_max.copy(), -self.tau_max
-        self._cap = INTEGRAL_SHARE * self.tau_max
-        self._floor = -self._cap
+        self._cap: list[float] = (INTEGRAL_SHARE * self.tau_max).tolist()
+        self._damping: list[float] = self.kd.tolist()
+        self._integral, self._gravity = [0.0] * n, [0.0] * n
+        self._high: list[float] = self.tau_max.tolist()
+        self._low: list[float] = (-self.tau_max).tolist()
         self._ramp = 0.0
         self.engage()
 
+    @property
+    def integral(self) -> np.ndarray:
+        """tau_I [n], N m."""
+        return np.array(self._integral)
+
     def engage(self) -> None:
         """Starts anew: no integral, stiffness from zero."""
-        self.integral[:] = 0.0
+        self.clear_integral()
         self._ramp = 0.0 if self.gains.ramp > 0 else 1.0
-        np.multiply(self.kp_full, self._ramp, out=self._kp)
+        self._kp: list[float] = (self._ramp * self.kp_full).tolist()
 
     def clear_integral(self) -> None:
         """On abort (spec 001c section 1.1)."""
-        self.integral[:] = 0.0
+        self._integral = [0.0] * len(self._integral)
 
     def set_dynamics(self, gravity: np.ndarray, mass_diagonal: np.ndarray | None) -> None:
         """Gravity torques and, where `kd` follows it, the mass matrix' diagonal at the present configuration."""
-        if self.gains.add_gravity:
-            self._gravity[:] = gravity
+        given = gravity if self.gains.add_gravity else np.zeros(len(self._gravity))
+        self._gravity = given.tolist()
         # What gravity takes of the actuator's effort is not there for control.
-        np.minimum(self.tau_max, self.effort - self._gravity, out=self._high)
-        np.maximum(-self.tau_max, -self.effort - self._gravity, out=self._low)
+        self._high = np.minimum(self.tau_max, self.effort - given).tolist()
+        self._low = np.maximum(-self.tau_max, -self.effort - given).tolist()
         if self.gains.kd is None and mass_diagonal is not None:
-            np.multiply(self.kp_full, mass_diagonal, out=self.kd)
-            np.sqrt(self.kd, out=self.kd)
-            self.kd *= 2.0 * self.gains.zeta
+            self.kd = 2.0 * self.gains.zeta * np.sqrt(self.kp_full * mass_diagonal)
+            self._damping = self.kd.tolist()
 
     def update(self, q: np.ndarray, velocity: np.ndarray, q_d: np.ndarray, velocity_d: np.ndarray) -> np.ndarray:
-        """One cycle of `period` seconds -> torque [n] N m (the array is reused by the next call)."""
+        """One cycle of `period` seconds -> torque [n] N m."""
         if self._ramp < 1.0:
             self._ramp = min(1.0, self._ramp + self.period / self.gains.ramp)
-            np.multiply(self.kp_full, self._ramp, out=self._kp)
-        error, raw, work, saturated = self._error, self._raw, self._work, self.saturated
-        np.subtract(q_d, q, out=error)
-        np.multiply(self._kp, error, out=raw)
-        np.add(raw, self.integral, out=raw)
-        if self.gains.velocity_feedforward:
-            np.subtract(velocity, velocity_d, out=work)
-            np.multiply(work, self.kd, out=work)
-        else:
-            np.multiply(velocity, self.kd, out=work)
-        np.subtract(raw, work, out=raw)
-        np.minimum(raw, self._high, out=saturated)
-        np.maximum(saturated, self._low, out=saturated)
-        if self.gains.ki > 0:
-            np.subtract(saturated, raw, out=raw)
-            np.multiply(raw, self.period / self.gains.anti_windup_time, out=raw)
-            np.multiply(error, self.gains.ki * self.period, out=error)
-            np.add(error, raw, out=error)
-            np.add(self.integral, error, out=self.integral)
-            np.minimum(self.integral, self._cap, out=self.integral)
-            np.maximum(self.integral, self._floor, out=self.integral)
-        np.add(saturated, self._gravity, out=self.torque)
-        return self.torque
+            self._kp = (self._ramp * self.kp_full).tolist()
+        ki, unwind = self.gains.ki * self.period, self.period / self.gains.anti_windup_time
+        forward, integral = (1.0 if self.gains.velocity_feedforward else 0.0), self._integral
+        torque: list[float] = []
+        rows = zip(
+            self._kp, self._damping, self._high, self._low, self._cap, self._gravity, q.tolist(), velocity.tolist(), q_d.tolist(),
+            velocity_d.tolist(), strict=True,
+        )
+        for i, (kp, kd, high, low, cap, gravity, position, speed, goal, goal_speed) in enumerate(rows):
+            error = goal - position
+            raw = kp * error + integral[i] - kd * (speed - forward * goal_speed)
+            saturated = high if raw > high else low if raw < low else raw
+            if ki > 0.0:
+                grown = integral[i] + ki * error + unwind * (saturated - raw)
+                integral[i] = cap if grown > cap else -cap if grown < -cap else grown
+            torque.append(saturated + gravity)
+        return np.array(torque)

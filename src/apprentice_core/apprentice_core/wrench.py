@@ -82,17 +82,14 @@ class WrenchFilter:
             wx, wy, wz = (mass * -GRAVITY * d for d in down)
             cx, cy, cz = self.config.payload_com
             sample = [fx - wx, fy - wy, fz - wz, tx - (cy * wz - cz * wy), ty - (cz * wx - cx * wz), tz - (cx * wy - cy * wx)]
-        clean = np.array(sample)
-        clean -= self.bias
-        if self.value is None or self.config.cutoff <= 0:
-            self.value = clean
+        bias, value = self.bias.tolist(), self.value
+        if value is None or self.config.cutoff <= 0:
+            self.value = np.array([x - b for x, b in zip(sample, bias, strict=True)])
         else:
             if dt != self._dt:
                 self._dt, self._alpha = dt, 1.0 - math.exp(-2.0 * math.pi * self.config.cutoff * dt)
-            clean -= self.value
-            clean *= self._alpha
-            clean += self.value
-            self.value = clean
+            a = self._alpha
+            self.value = np.array([v + a * (x - b - v) for x, b, v in zip(sample, bias, value.tolist(), strict=True)])
         return self.value
 
 
