@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 import rclpy
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.service import Service
 from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from apprentice_core import ros_answers
+from apprentice_core import ros_answers, ros_executor
 from apprentice_core.ros_executor import LeanExecutor
 from apprentice_core.ros_node import ApprenticeNode
 from apprentice_core.ros_polled import PolledGroup, set_awake, take_raw
@@ -254,3 +255,23 @@ def test_who_can_never_be_answered_costs_a_line_of_the_log(node, executor, monke
     assert asked == ["asked"] and not future.done()
     assert "ask: who asked could not be answered within 0.5 s" in errors[0]
     assert len(list(node.timers)) == timers
+
+
+def test_events_that_only_warn_are_not_waited_for_and_still_told(node, executor, monkeypatch):
+    warned: list[str] = []
+    monkeypatch.setattr(type(node.get_logger()), "warn", lambda _, line, **__: warned.append(line))
+    node.create_subscription(String, "picky", print, QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE))
+    node.create_publisher(String, "picky", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    turn_until(executor, lambda: any("incompatible QoS" in line for line in warned))
+    assert executor._waitables == [], "rclpy gives each of them two or three events"
+
+
+def test_an_event_with_a_callback_wakes_at_once(node, executor):
+    told: list[int] = []
+    events = SubscriptionEventCallbacks(matched=lambda info: told.append(info.current_count))
+    node.create_subscription(String, "met", print, 1, event_callbacks=events)
+    executor.turn(0.0)
+    node.create_publisher(String, "met", 1)
+    start = time.monotonic()
+    turn_until(executor, lambda: told == [1])
+    assert len(executor._waitables) == 1 and time.monotonic() - start < ros_executor.OTHERS
