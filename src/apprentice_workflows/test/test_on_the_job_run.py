@@ -269,6 +269,16 @@ def test_probe_command_reports_the_latents_and_the_adversary(out: Path) -> None:
     assert found["erm"]["specific"] is None and found["erm"]["adversary"] is None
 
 
+def test_localiser_command_tells_errors_of_trained_and_of_held_out_connectors(out: Path) -> None:
+    result = CliRunner().invoke(app, ["on-the-job", "localiser", "-p", "tiny", "-o", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert set(found) == {"trained on", "held out"} and all(sum(r["frames"] for r in rows) > 0 for rows in found.values())
+    assert found["held out"][-1]["far"] is None and {r["near"] for r in found["held out"]} == {0.0, 1.0, 3.0, 6.0, 12.0}
+    shown = CliRunner().invoke(app, ["on-the-job", "localiser", "-p", "tiny", "-o", str(out)])
+    assert shown.exit_code == 0 and "12 to inf mm" in shown.output and "held out" in shown.output
+
+
 def test_the_adversary_of_c13_is_a_preset_of_its_own(tmp_path: Path) -> None:
     plain, strong = (Job(tmp_path, settings(p), quiet).frame_config("daib", 0).representation for p in ("small", "small_c13"))
     assert plain.adversary is None and not plain.normalise and plain.adv_weight == 1.0

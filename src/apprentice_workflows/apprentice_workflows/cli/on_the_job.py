@@ -133,6 +133,27 @@ def probe(
     print_table("Accuracy of fresh linear probes of the training domain, and of the adversary itself", columns, rows)
 
 
+@app.command("localiser")
+def localiser(preset: PresetOption = "small", out: OutOption = OUT, seed: SeedOption = 0, as_json: JsonFlag = False) -> None:
+    """Where the trained localiser errs: by the plug's distance from the socket, along its camera's line of sight and across it. Look at it
+    before policies are trained: they see no more than it does."""
+    from dataclasses import asdict
+    from math import isfinite
+
+    from apprentice_workflows.on_the_job.models import localiser_errors
+
+    with _job(preset, out) as job:
+        found = localiser_errors(job, seed)
+    if as_json:
+        told = {k: [asdict(r) for r in rows] for k, rows in found.items()}
+        print_json({k: [{n: v if isfinite(v) else None for n, v in r.items()} for r in rows] for k, rows in told.items()})
+        return
+    for name, rows in found.items():
+        shown = [(f"{r.near:g} to {r.far:g} mm", r.frames, *(f"{v:.2f}" for v in (r.along, r.across, r.p90))) for r in rows]
+        columns = ("plug aside by", "frames", "median along", "median across", "90 % below")
+        print_table(f"Localiser on connectors {name}, mm", columns, shown)
+
+
 @app.command("practise")
 def practise(
     connector: ConnectorArgument, preset: PresetOption = "small", out: OutOption = OUT, scenario: ScenarioOption = "II",

@@ -20,12 +20,14 @@ from apprentice_learning.representations.frame_models import (
     predict,
     write_frame_model,
 )
+from apprentice_learning.representations.localiser_report import LocaliserRow, localiser_report
 from apprentice_learning.representations.offline_rl import FeatureBank, OfflineTrainer, write_offline_policy
 from apprentice_learning.representations.on_the_job import finish, offline_config
 from apprentice_learning.representations.registry import ConnectorRegistry, load_registry
+from apprentice_sim.connectors.family import ROBOT_VIEWS
 from apprentice_workflows.on_the_job.collection import Told, read_collection
 from apprentice_workflows.on_the_job.settings import OnTheJobSettings
-from apprentice_workflows.on_the_job.world import SPACE
+from apprentice_workflows.on_the_job.world import ROBOTS, SPACE
 
 BUNDLE = "bundle"
 Trained = TypeVar("Trained", RewardTrainer, LocaliserTrainer)
@@ -76,10 +78,13 @@ class Job:
         trainer = RewardTrainer(self.frame_config(method, seed), self.training)
         return self._trained(trainer, f"reward_{method}", seed)
 
+    def localiser_trainer(self, seed: int) -> LocaliserTrainer:
+        """C31: on the same frames, with the trunk of ERM; trained or read, as `reward`."""
+        return self._trained(LocaliserTrainer(self.frame_config("erm", seed), self.training), "localiser", seed)
+
     def localiser(self, seed: int) -> SocketLocaliser:
-        """C31: on the same frames, with the trunk of ERM."""
-        trainer = LocaliserTrainer(self.frame_config("erm", seed), self.training)
-        self._trained(trainer, "localiser", seed)
+        """The same at work."""
+        self.localiser_trainer(seed)
         return SocketLocaliser(self.models("localiser", seed) / BUNDLE)
 
     def _trained(self, trainer: Trained, kind: str, seed: int) -> Trained:
@@ -112,3 +117,11 @@ class Job:
         tuner = FineTuner(config, trained.learner, self.training, judged, self._banks.get((policy, seed)))
         self._banks[policy, seed] = tuner.bank
         return tuner
+
+
+def localiser_errors(job: Job, seed: int) -> dict[str, list[LocaliserRow]]:
+    """`trained on` and `held out` -> the localiser's errors by distance. Choose settings by the first: trials are judged on the second."""
+    trainer = job.localiser_trainer(seed)
+    sight = {name: eye[:2] for name, (eye, _) in zip(ROBOTS, ROBOT_VIEWS, strict=True)}
+    groups = {"trained on": job.training.connectors, "held out": sorted(job.registry.forbidden & set(job.data.connectors))}
+    return {k: localiser_report(trainer, job.data, c, sight) for k, c in groups.items() if c}
