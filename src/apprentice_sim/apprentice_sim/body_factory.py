@@ -14,7 +14,7 @@ from apprentice_sim.bodies import Body, triangles, wavefront
 
 SPINNING_FRICTION, ROLLING_FRICTION = 0.02, 0.0001
 """ours; of round bodies alone, which touch a finger or a floor in a point: the four points of a face resist turning by themselves, and
-each of these costs the solver further rows a point"""
+each of these costs the solver further rows a point. Fingers have none (urdf/), or every point of every grasp would cost them"""
 
 TILE = 8
 """pixels of a marker's texture to a cell of its code (ours)"""

@@ -107,9 +107,8 @@ class World:
         if absent:
             raise ConfigError(str(path), "joint", f"the profile {self.profile.name} names joints that are absent: {', '.join(absent)}")
         for name in self.profile.gripper.joints:
-            # Torsional friction is the body's alone (BodyFactory): of a finger's own each point of contact would cost three rows more.
-            p.changeDynamics(robot, self.joint_index[name], lateralFriction=FINGER_FRICTION, spinningFriction=0.0, rollingFriction=0.0,
-                             restitution=0.0, physicsClientId=self.client)
+            p.changeDynamics(robot, self.joint_index[name], lateralFriction=FINGER_FRICTION, restitution=0.0,
+                             physicsClientId=self.client)
         p.enableJointForceTorqueSensor(robot, self.joint_index[self.profile.wrench_joint], True, physicsClientId=self.client)
         return int(robot)
 

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from job_runs import TINY, bags, killed, quiet
 from typer.testing import CliRunner
 
 from apprentice_core.errors import ApprenticeError
-from apprentice_core.insertion import errors
 from apprentice_core.reward import RewardBatch
 from apprentice_core.spaces import observation_digest
 from apprentice_learning.online.journal import MemoryJournal
-from apprentice_learning.representations.dataset import CAMERA, SUCCESS, ConnectorData
+from apprentice_learning.representations.dataset import CAMERA, SUCCESS
 from apprentice_learning.representations.frame_models import predict
 from apprentice_learning.representations.on_the_job import Act, fine_tune, trial_of
-from apprentice_learning.representations.preprocessing import fingerprint
 from apprentice_learning.representations.registry import HeldOutError
 from apprentice_learning.rewards.classifier_reward import ClassifierReward
 from apprentice_learning.rewards.self_reward_checks import ExploitationAlarm
 from apprentice_sim.connectors import family
-from apprentice_store.bag_reader import digest_mismatches
 from apprentice_store.store import Store
 from apprentice_workflows.cli.app import app
 from apprentice_workflows.experiments.comparison import apart, beats, worst
 from apprentice_workflows.on_the_job import online
 from apprentice_workflows.on_the_job.baselines import baseline
-from apprentice_workflows.on_the_job.collection import WHERE, collect, read_collection, trajectories, trajectory
 from apprentice_workflows.on_the_job.models import BUNDLE, Job
 from apprentice_workflows.on_the_job.online import cells, claims, job_online, practice_facts, run_cells
 from apprentice_workflows.on_the_job.practice import PRACTISED, Cell, Trials, run_baseline, run_practice
@@ -43,20 +34,6 @@ from apprentice_workflows.on_the_job.settings import STEPS, settings
 from apprentice_workflows.on_the_job.starts import collection_start, trial_start
 from apprentice_workflows.on_the_job.tables import CONNECTORS, ablation_rows, rows
 from apprentice_workflows.on_the_job.world import ROBOTS, ConnectorWorld, FrameSource
-
-TINY = settings("tiny")
-ONE = TINY.model_copy(update={"connectors": ("square_0",), "trajectories": 2})
-
-
-def quiet(*said: object) -> None:
-    pass
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("on_the_job")
-    collect(folder / "tiny" / "episodes", TINY, quiet)
-    return folder
 
 
 def test_starts_are_where_the_scenarios_say() -> None:
@@ -69,142 +46,6 @@ def test_starts_are_where_the_scenarios_say() -> None:
     assert np.mean(largest < 0.015) == pytest.approx(5 / 12, abs=0.04)
     assert np.linalg.norm(annulus, axis=1).min() >= 0.010 and np.linalg.norm(annulus, axis=1).max() <= 0.020
     assert np.abs(np.array([collection_start(rng) for _ in range(500)])).max() > 0.019
-
-
-def test_the_collector_goes_to_the_centre_line_then_down_and_a_fifth_of_its_steps_are_drawn() -> None:
-    s = TINY.model_copy(update={"trajectories": 12})
-    world = ConnectorWorld("square_1", ROBOTS[1], 32)
-    found = list(trajectories(world, s))
-    again = next(iter(trajectories(world, s)))
-    world.close()
-    base, noise, executed = (np.concatenate([getattr(t, n) for t in found]) for n in ("base", "noise", "executed"))
-    tool = np.concatenate([t.tool[:-1] for t in found])
-    near = np.linalg.norm(tool[:, :2], axis=1) <= 1e-3
-    assert near.any() and not near.all()
-    np.testing.assert_array_equal(base[near], np.broadcast_to([0.0, 0.0, -1.0], base[near].shape))
-    assert (base[~near, 2] == 0).all() and ((base[~near, :2] * tool[~near, :2]) <= 0).all()
-    drawn = np.abs(noise).max(axis=1) > 0
-    assert 0.1 < drawn.mean() < 0.3
-    np.testing.assert_array_equal(executed[~drawn], base[~drawn])
-    assert np.abs(executed).max() <= 1.0
-    share = np.mean([t.success.mean() for t in found])
-    assert 0.15 < share < 0.8, "frames of both kinds"
-    np.testing.assert_array_equal(again.frames, found[0].frames)
-
-
-def test_a_collection_says_whose_it_is_and_is_merged_over_robots(out: Path) -> None:
-    folder = out / "tiny" / "episodes"
-    data = read_collection(folder, TINY, quiet)
-    assert len(data.domains) == 2 * len(TINY.connectors) and len(data.frames) == len(data.domains) * TINY.trajectories * (STEPS + 1)
-    assert (data.action[data.starts[1:] - 1] == 0).all()
-    # The image says where the socket is: its offset is minus the tool's place.
-    assert np.abs(data.offset).max() <= 0.045 and np.abs(data.offset[data.success]).max() < 0.003
-    assert {e.background.split("_")[0] for e in data.episodes} == {"background"}
-    assert {e.preprocessing for e in data.episodes} == {fingerprint()}
-
-
-def test_a_committed_trajectory_is_what_was_driven_bit_for_bit(out: Path) -> None:
-    """Frames, actions by their parts, labels, privileged poses and the metadata of section 6, out of the bag (X8, C3)."""
-    world = ConnectorWorld("slot_0", ROBOTS[1], TINY.size)
-    driven = trajectory(world, TINY, 1)
-    world.close()
-    assert driven.episode_id == "", "nothing was recorded without a sink"
-    with Store(out / "tiny" / "episodes") as store:
-        assert store.check().ok
-        rows = store.episodes("task = 'slot_0' and robot = 'robot_1'")
-        assert len(rows) == TINY.trajectories and all(r.seed is not None and r.action_space == "cartesian_displacement" for r in rows)
-        episode = store.read(rows[1].episode_id)
-    np.testing.assert_array_equal(episode.observations[CAMERA], driven.frames)
-    for kind, values in (("source", driven.base), ("noise", driven.noise), ("executed", driven.executed)):
-        np.testing.assert_array_equal(episode.actions[kind], values)
-    np.testing.assert_array_equal(episode.rewards[SUCCESS], driven.success[1:])
-    np.testing.assert_array_equal(episode.observations["wrist/wrench"][:, :3], driven.force)
-    assert episode.outcome.success == driven.success[-1] and not episode.outcome.terminated and digest_mismatches(episode) == []
-    # Tip minus socket without the error of the grasp is what the arm believes.
-    assert np.abs(errors(episode) - driven.tool).max() < 2e-3
-    said = episode.meta["metadata"]
-    assert said["connector_id"] == "slot_0" and said["robot_id"] == "robot_1" and said["domain_id"] == "slot_0@robot_1"
-    assert said["background_id"].startswith("background_") and said["preprocessing"] == fingerprint() and said["base_hash"]
-    # The columns of the cache, and episodes one by one, are the same data.
-    with Store(out / "tiny" / "episodes") as store:
-        one_by_one = ConnectorData.from_episodes(list(store.load(r.episode_id for r in rows)))
-        columns = ConnectorData.from_store(store, "task = 'slot_0' and robot = 'robot_1'")
-    for field in ("frames", "action", "success", "offset", "starts"):
-        np.testing.assert_array_equal(getattr(one_by_one, field), getattr(columns, field))
-    assert one_by_one.episodes == columns.episodes
-
-
-COLLECT = """
-import sys
-from pathlib import Path
-from apprentice_workflows.on_the_job.collection import collect
-from apprentice_workflows.on_the_job.settings import settings
-s = settings('tiny').model_copy(update={'connectors': ('square_0',), 'trajectories': 6})
-collect(Path(sys.argv[1]), s, lambda *a: None)
-"""
-
-
-def killed(code: str, folder: Path, enough: Callable[[], bool]) -> None:
-    """Runs `code` on the folder in a process of its own until `enough`, and ends it by SIGKILL."""
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 100
-    while not enough() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, process.stderr.read().decode() if process.stderr else ""
-
-
-def bags(folder: Path) -> list[Path]:
-    return [p for p in folder.glob("*/metadata.yaml") if not p.parent.name.endswith((".open", ".torn"))]
-
-
-def test_a_killed_collection_goes_on_with_the_next_trajectory_and_comes_out_the_same(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    six = ONE.model_copy(update={"trajectories": 6})
-    collect(whole, six, quiet)
-    # Cut off while the second trajectory or a later one is under way, most often within its bag.
-    killed(COLLECT, cut, lambda: len(bags(cut)) >= 1 and any(cut.glob("*.open")))
-    kept = {p: p.stat().st_mtime_ns for p in bags(cut)}
-    assert 1 <= len(kept) < 12
-    with pytest.raises(ApprenticeError, match=r"trajectories are missing, such as square_0@robot_\d number \d; collect first"):
-        read_collection(cut, six, quiet)
-    collect(cut, six, quiet)
-    assert {p: p.stat().st_mtime_ns for p in kept} == kept and len(bags(cut)) == 12, "what was there is not recorded again"
-    with Store(cut) as store:
-        assert store.check().ok
-    a, b = (read_collection(f, six, quiet) for f in (whole, cut))
-    for field in ("frames", "action", "success", "offset", "starts"):
-        np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
-    assert a.episodes == b.episodes
-
-
-def test_arrays_go_by_the_bags_and_are_built_again_when_these_are_others(tmp_path: Path) -> None:
-    collect(tmp_path, ONE, quiet)
-    first = read_collection(tmp_path, ONE, quiet)
-    built = {p: p.stat().st_mtime_ns for p in tmp_path.glob("cache/*/cache.json")}
-    assert read_collection(tmp_path, ONE, quiet).episodes == first.episodes
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("cache/*/cache.json")} == built and len(built) == 1
-    with Store(tmp_path) as store:
-        hidden = store.episodes(WHERE)[0]
-        store.hide(hidden.episode_id)
-    fewer = read_collection(tmp_path, ONE, quiet)
-    assert len(fewer.episodes) == 3 and np.array_equal(fewer.frames, first.frames[STEPS + 1 :])
-    collect(tmp_path, ONE, quiet)
-    assert len(bags(tmp_path)) == 4, "what a person hid is not collected again"
-
-
-def test_another_collection_is_refused_and_a_damaged_bag_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ApprenticeError, match="collect first"):
-        read_collection(tmp_path / "none", ONE, quiet)
-    collect(tmp_path, ONE, quiet)
-    with pytest.raises(ApprenticeError, match=r"noisy 0\.2 instead of 0\.5"):
-        collect(tmp_path, ONE.model_copy(update={"noisy": 0.5}), quiet)
-    with pytest.raises(ApprenticeError, match=r"1 trajectories .* square_0@robot_0 number 1|2 trajectories"):
-        collect(tmp_path, ONE.model_copy(update={"trajectories": 1}), quiet)
-    bag = next(p.parent for p in sorted(bags(tmp_path)))
-    file = next(bag.glob("*.mcap"))
-    file.write_bytes(file.read_bytes()[:3000])
-    assert len(read_collection(tmp_path, ONE, quiet).episodes) == 3 and bag.name in caplog.text
 
 
 class Knows:
@@ -239,43 +80,43 @@ def test_baselines_localise_first_in_scenario_two_and_press() -> None:
         baseline("zigzag", "I", lambda: Knows(world))  # type: ignore[arg-type]
 
 
-def test_held_out_connectors_are_refused_by_the_command_line(out: Path) -> None:
+def test_held_out_connectors_are_refused_by_the_command_line(collected: Path) -> None:
     runner = CliRunner()
     for name in ("dt12_1", "dt12_1_b", "europlug"):
-        result = runner.invoke(app, ["on-the-job", "train", "-p", "tiny", "-o", str(out), "-c", "square_0", "-c", name])
+        result = runner.invoke(app, ["on-the-job", "train", "-p", "tiny", "-o", str(collected), "-c", "square_0", "-c", name])
         assert isinstance(result.exception, HeldOutError) and name in str(result.exception)
-    result = runner.invoke(app, ["on-the-job", "practise", "slot_0", "-p", "tiny", "-o", str(out)])
+    result = runner.invoke(app, ["on-the-job", "practise", "slot_0", "-p", "tiny", "-o", str(collected)])
     assert isinstance(result.exception, ApprenticeError) and "in the training set" in str(result.exception)
-    forbidden = Job(out / "tiny", TINY, quiet).registry.forbidden
+    forbidden = Job(collected / "tiny", TINY, quiet).registry.forbidden
     assert set(CONNECTORS) <= forbidden and {f"{c}_b" for c in CONNECTORS} <= forbidden <= set(family())
 
 
-def test_table_8_from_collection_to_result(out: Path, tmp_path: Path) -> None:
-    job = Job(out / "tiny", TINY, quiet)
+def test_table_8_from_collection_to_result(collected: Path, tmp_path: Path) -> None:
+    job = Job(collected / "tiny", TINY, quiet)
     result = job_rewards(job, tmp_path)
     assert [c["name"].split(", ")[1] for c in result["cells"]] == ["daib", "vib", "daib_lambda0", "erm", "dann"]
     assert result["verdict"] == "undecided", "one seed decides nothing (X15)"
     assert all(c["trials"] > 0 and 0 <= c["false_positive_rate"] <= 1 for c in result["cells"])
-    kept = {p: p.stat().st_mtime_ns for p in (out / "tiny" / "rewards").iterdir()}
+    kept = {p: p.stat().st_mtime_ns for p in (collected / "tiny" / "rewards").iterdir()}
     assert len(kept) == 5 and job_rewards(job, tmp_path)["cells"] == result["cells"]
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
 
 
-def test_probe_command_reports_the_latents_and_the_adversary(out: Path) -> None:
-    result = CliRunner().invoke(app, ["on-the-job", "probe", "-p", "tiny", "-o", str(out), "-m", "daib", "-m", "erm", "--json"])
+def test_probe_command_reports_the_latents_and_the_adversary(collected: Path) -> None:
+    result = CliRunner().invoke(app, ["on-the-job", "probe", "-p", "tiny", "-o", str(collected), "-m", "daib", "-m", "erm", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.strip().splitlines()[-1])
     assert found["daib"]["domains"] == 2 * 3 and 0 <= found["daib"]["dead"] <= 1 and 0 < found["daib"]["chance"] < 0.5
     assert found["erm"]["specific"] is None and found["erm"]["adversary"] is None
 
 
-def test_localiser_command_tells_errors_of_trained_and_of_held_out_connectors(out: Path) -> None:
-    result = CliRunner().invoke(app, ["on-the-job", "localiser", "-p", "tiny", "-o", str(out), "--json"])
+def test_localiser_command_tells_errors_of_trained_and_of_held_out_connectors(collected: Path) -> None:
+    result = CliRunner().invoke(app, ["on-the-job", "localiser", "-p", "tiny", "-o", str(collected), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.strip().splitlines()[-1])
     assert set(found) == {"trained on", "held out"} and all(sum(r["frames"] for r in rows) > 0 for rows in found.values())
     assert found["held out"][-1]["far"] is None and {r["near"] for r in found["held out"]} == {0.0, 1.0, 3.0, 6.0, 12.0}
-    shown = CliRunner().invoke(app, ["on-the-job", "localiser", "-p", "tiny", "-o", str(out)])
+    shown = CliRunner().invoke(app, ["on-the-job", "localiser", "-p", "tiny", "-o", str(collected)])
     assert shown.exit_code == 0 and "12 to inf mm" in shown.output and "held out" in shown.output
 
 
@@ -287,8 +128,8 @@ def test_the_adversary_of_c13_is_a_preset_of_its_own(tmp_path: Path) -> None:
     assert same.items() <= settings("small_c13").model_dump().items()
 
 
-def test_practice_from_offline_to_online_in_one_report(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = Job(out / "tiny", TINY, quiet)
+def test_practice_from_offline_to_online_in_one_report(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(collected / "tiny", TINY, quiet)
     found = run_cells(job, (0,), ("megablock_1x1",), ("daib_daib",))
     arm = found["daib_daib", "megablock_1x1", "II"][0]
     assert arm["trials"] == TINY.trials and arm["transitions"] == TINY.trials * STEPS
@@ -296,7 +137,7 @@ def test_practice_from_offline_to_online_in_one_report(out: Path, tmp_path: Path
     assert sum(arm["confusion"][p] for p in parts) == arm["transitions"]
     assert arm["offline"]["episodes"] == arm["online"]["episodes"] == TINY.test_trials
     assert "megablock_1x1" not in job.training.connectors
-    assert (out / "tiny" / "policies" / "daib_daib_megablock_1x1_II_seed0" / "bundle.json").is_file()
+    assert (collected / "tiny" / "policies" / "daib_daib_megablock_1x1_II_seed0" / "bundle.json").is_file()
     assert {c["name"] for c in cells(found)} >= {"I megablock_1x1, spiral", "II megablock_1x1, online", "II megablock_1x1, spiral_alone"}
     assert claims(found)["C-c5 online at least 15/20 everywhere"] != "holds", "three connectors were not run"
     assert set(practice_facts(found)) == {"I megablock_1x1, daib_daib", "II megablock_1x1, daib_daib"}
@@ -304,7 +145,7 @@ def test_practice_from_offline_to_online_in_one_report(out: Path, tmp_path: Path
     assert table["megablock_1x1"][4].endswith("(15)") and table["dt12_1"][6] == "-  (19)"
     assert ablation_rows(found)[2][1:] == ("- -> -  (6 -> 17)", "- -> -  (0 -> 2)", "- -> -  (0 -> 0)")
     # A second process reads what there is.
-    again = Job(out / "tiny", TINY, quiet)
+    again = Job(collected / "tiny", TINY, quiet)
     assert run_cells(again, (0,), ("megablock_1x1",), ("daib_daib",)) == found
     monkeypatch.setattr(online, "run_cells", lambda job, seeds: found)
     result = job_online(again, tmp_path)
@@ -337,18 +178,18 @@ run_practice(Job(Path(sys.argv[1]), s, lambda *a: None), Cell('erm_erm', 'nema_1
 """
 
 
-def test_a_killed_practice_goes_on_behind_its_last_committed_trial(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_practice_goes_on_behind_its_last_committed_trial(collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the middle of practice: every trial and every transition once, and the same outcome as without the kill."""
-    job, cell = Job(out / "tiny", TINY, quiet), Cell("erm_erm", "nema_15", "I", 0)
+    job, cell = Job(collected / "tiny", TINY, quiet), Cell("erm_erm", "nema_15", "I", 0)
     whole = run_practice(job, cell, trials=6)
     name = f"{cell.name}_trials6"
-    for path in (out / "tiny" / "cells" / f"{name}.json", out / "tiny" / "cells" / name):
+    for path in (collected / "tiny" / "cells" / f"{name}.json", collected / "tiny" / "cells" / name):
         path.rename(path.with_name("whole_" + path.name))
-    episodes = out / "tiny" / "cells" / name / "episodes"
-    killed(PRACTISE, out / "tiny", lambda: len(bags(episodes)) >= TINY.test_trials + 3)
+    episodes = collected / "tiny" / "cells" / name / "episodes"
+    killed(PRACTISE, collected / "tiny", lambda: len(bags(episodes)) >= TINY.test_trials + 3)
     kept = {p: p.stat().st_mtime_ns for p in bags(episodes)}
-    assert len(kept) < 6 + TINY.test_trials and not (out / "tiny" / "cells" / f"{name}.json").exists()
-    found = run_practice(Job(out / "tiny", TINY, quiet), cell, trials=6)
+    assert len(kept) < 6 + TINY.test_trials and not (collected / "tiny" / "cells" / f"{name}.json").exists()
+    found = run_practice(Job(collected / "tiny", TINY, quiet), cell, trials=6)
     assert {k: v for k, v in found.items() if k != "cpu_s"} == {k: v for k, v in whole.items() if k != "cpu_s"}
     assert found["transitions"] == 6 * STEPS and {p: p.stat().st_mtime_ns for p in kept} == kept
     with Store(episodes) as store:
@@ -356,26 +197,26 @@ def test_a_killed_practice_goes_on_behind_its_last_committed_trial(out: Path, mo
         rows = store.episodes(Trials.where(PRACTISED))
         assert len(rows) == 6 and len(store.episodes(Trials.where("offline"))) == len(store.episodes(Trials.where("online"))) == 2
         again = [store.read(r.episode_id) for r in rows]
-    with Store(out / "tiny" / "cells" / f"whole_{name}" / "episodes") as store:
+    with Store(collected / "tiny" / "cells" / f"whole_{name}" / "episodes") as store:
         first = [store.read(r.episode_id) for r in store.episodes(Trials.where(PRACTISED))]
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.observations[CAMERA], b.observations[CAMERA])
         np.testing.assert_array_equal(a.actions["noise"], b.actions["noise"])
     assert np.abs(np.stack([e.actions["noise"] for e in again])).max() > 0
-    (out / "tiny" / "cells" / f"{name}.json").unlink()
+    (collected / "tiny" / "cells" / f"{name}.json").unlink()
     monkeypatch.setattr(ClassifierReward, "model_id", "another", raising=False)
     with Store(episodes) as store, pytest.raises(ApprenticeError, match="of other models"):
         Trials(store, ConnectorWorld("nema_15", ROBOTS[0], TINY.size), cell, {"reward_model": "another"})
 
 
-def test_rewards_replay_bit_exactly_from_the_bags_and_the_truth_is_never_learned(out: Path) -> None:
+def test_rewards_replay_bit_exactly_from_the_bags_and_the_truth_is_never_learned(collected: Path) -> None:
     """X8: what R said live is what it says of the frames that are read back, and what the learner holds (C24)."""
-    job = Job(out / "tiny", TINY, quiet)
+    job = Job(collected / "tiny", TINY, quiet)
     tuner = job.tuner("erm", "erm", 0)
     judge = ClassifierReward(job.models("reward_erm", 0) / BUNDLE)
     journal, world = MemoryJournal(), ConnectorWorld("nema_15", ROBOTS[0], TINY.size)
     live: list[np.ndarray] = []
-    folder = out / "replayed"
+    folder = collected / "replayed"
     with Store(folder) as store:
         trials = Trials(store, world, Cell("erm_erm", "nema_15", "I", 0), {})
         for i in range(2):
@@ -408,18 +249,18 @@ def test_rewards_replay_bit_exactly_from_the_bags_and_the_truth_is_never_learned
     np.testing.assert_array_equal(tuner.online["reward"][-STEPS:], (live[-1] >= 0.5).astype(np.float32))
 
 
-def test_a_baselines_trials_are_episodes_and_are_not_driven_twice(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, cell = Job(out / "tiny", TINY, quiet), Cell("straight", "nema_15", "I", 3)
+def test_a_baselines_trials_are_episodes_and_are_not_driven_twice(collected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, cell = Job(collected / "tiny", TINY, quiet), Cell("straight", "nema_15", "I", 3)
     found = run_baseline(job, cell)
-    path = out / "tiny" / "cells" / f"{cell.name}.json"
+    path = collected / "tiny" / "cells" / f"{cell.name}.json"
     path.unlink()
     monkeypatch.setattr(ConnectorWorld, "run", lambda *a, **k: pytest.fail("driven again"))
     again = run_baseline(job, cell)
     assert again["result"] == found["result"] and again["first_contact_trial"] == found["first_contact_trial"]
 
 
-def test_the_alarm_ends_practice_in_the_world_when_r_praises_failures(out: Path) -> None:
-    job = Job(out / "tiny", TINY, quiet)
+def test_the_alarm_ends_practice_in_the_world_when_r_praises_failures(collected: Path) -> None:
+    job = Job(collected / "tiny", TINY, quiet)
     tuner = job.tuner("erm", "erm", 0)
     tuner.probability = lambda frames: np.ones(len(frames), dtype=np.float32)  # an artificial false-positive region: everywhere (C42)
     world, journal = ConnectorWorld("nema_15", ROBOTS[0], TINY.size), MemoryJournal()

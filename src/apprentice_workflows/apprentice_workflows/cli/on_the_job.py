@@ -126,7 +126,7 @@ def probe(
     with _job(preset, out) as job:
         found = {m: asdict(probe_report(job.reward(m, seed), seed=seed)) for m in method or ["daib"]}  # type: ignore[arg-type]
     if as_json:
-        print_json({m: {k: None if v != v else v for k, v in r.items()} for m, r in found.items()})
+        print_json(found)
         return
     columns = ("representation", "domains", "chance", "z_I", "z_S", "z_I augmented", "adversary", "its dead units", "scale of z_I")
     rows = [(m, *("-" if v != v else f"{v:.3g}" for v in r.values())) for m, r in found.items()]
@@ -138,19 +138,17 @@ def localiser(preset: PresetOption = "small", out: OutOption = OUT, seed: SeedOp
     """Where the trained localiser errs: by the plug's distance from the socket, along its camera's line of sight and across it. Look at it
     before policies are trained: they see no more than it does."""
     from dataclasses import asdict
-    from math import isfinite
 
     from apprentice_workflows.on_the_job.models import localiser_errors
 
     with _job(preset, out) as job:
         found = localiser_errors(job, seed)
     if as_json:
-        told = {k: [asdict(r) for r in rows] for k, rows in found.items()}
-        print_json({k: [{n: v if isfinite(v) else None for n, v in r.items()} for r in rows] for k, rows in told.items()})
+        print_json({k: [asdict(r) for r in rows] for k, rows in found.items()})
         return
+    columns = ("plug aside by", "frames", "median along", "median across", "90 % below")
     for name, rows in found.items():
         shown = [(f"{r.near:g} to {r.far:g} mm", r.frames, *(f"{v:.2f}" for v in (r.along, r.across, r.p90))) for r in rows]
-        columns = ("plug aside by", "frames", "median along", "median across", "90 % below")
         print_table(f"Localiser on connectors {name}, mm", columns, shown)
 
 

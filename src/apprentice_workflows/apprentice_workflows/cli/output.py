@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -15,8 +16,16 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object as
 
 
 def print_json(data: Any) -> None:
-    """One line, so that a program may take the last line of standard output."""
-    typer.echo(json.dumps(data, default=str))
+    """One line, so that a program may take the last line of standard output. NaN and infinity, which JSON does not know, become null."""
+    typer.echo(json.dumps(_known(data), default=str, allow_nan=False))
+
+
+def _known(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {k: _known(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_known(v) for v in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
