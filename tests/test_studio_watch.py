@@ -145,7 +145,8 @@ def test_a_page_sees_the_cell_and_one_that_reads_nothing_holds_nobody_up(cell, s
         assert joints.keys() <= moved.keys() and all(joints[link].parent == moved[link]["parent"] for link in joints)
         assert page.newest["step"]["actor"] == "lift_expert" and page.newest["control"]["person"] == ""
         assert set(page.newest["reward"]["values"]) == {"sparse", "shaped"}
-        page.until(lambda: page.newest.get("ages", {}).get("moving"), "a running episode")
+        # The pace is known once safety/status was heard, which comes on its own time.
+        page.until(lambda: page.newest.get("ages", {}).get("moving") and page.newest["ages"]["pace"], "a running episode and its pace")
         assert page.newest["ages"]["pace"] == "lockstep" and page.newest["ages"]["episode"] and not page.newest["estop"]["latched"]
         assert studio.get("/api/watch/urdf")["name"] == "sawyer"
         # `sleeping` has read nothing so far; this page goes on.
